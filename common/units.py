@@ -44,7 +44,7 @@ def _parse(text: object, decimals: int, unit: str, signed: bool) -> int:
         if fraction[decimals:].strip("0"):
             raise UnitError(f"{unit}: {text!r:.60} is finer than {decimals} decimals")
         fraction = fraction[:decimals]
-    value = int(whole + fraction) * 10 ** (decimals - len(fraction))
+    value = int(whole + fraction.ljust(decimals, "0"))
     return -value if negative else value
 
 

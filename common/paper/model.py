@@ -407,7 +407,7 @@ class PositionChanged(msgspec.Struct, frozen=True):
 
 
 class TickerChanged(msgspec.Struct, frozen=True):
-    """Something that the ticker channel shows changed (touch, last trade, volume, interest): read it from the market."""
+    """What the ticker channel shows changed (touch, last trade, volume, interest): read it from the market."""
 
     ticker: str
     ts_ns: int
