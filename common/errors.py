@@ -1,4 +1,4 @@
-"""The error tree.
+"""The error tree, and the exit codes that failures end in.
 
 TraderError
 - Expected: part of normal life; caught where it is understood and turned into a message, a reply or an exit code
@@ -6,10 +6,35 @@ TraderError
   - ConfigError          a bad setting, scenario, key or file; the process exits with 78 and is not restarted
   - WireError            an answer or frame of the exchange that does not have its documented form
   - Rejected             the exchange's core refuses an operation (carries Kalshi's code)
+  - LogDamaged           an append-only log holds bytes that were never written to it; never repaired in silence
 - BrokenInvariant        something that must be true is not; never caught except by the runner, which halts
 """
 
 from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What every process and command of the project exits with."""
+
+    OK = 0, "asked to stop, or nothing to do"
+    FAILED = 1, "error or crash"
+    USAGE = 2, "wrong usage"
+    NOT_RUNNING = 3, "not running"
+    TIMED_OUT = 5, "timed out"
+    UNHEALTHY = 6, "unhealthy"
+    DIFFERS = 7, "a verification differs"
+    REFUSED = 8, "refused by state or limit"
+    CONFIGURATION = 78, "bad configuration"
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
 
 
 class TraderError(Exception):
@@ -42,6 +67,10 @@ class Rejected(Expected):
         super().__init__(f"{code}: {details}" if details else code)
         self.code = code
         self.details = details
+
+
+class LogDamaged(Expected):
+    """A log's header or a record before its end is not what was written; the message names file and offset."""
 
 
 class BrokenInvariant(TraderError):
