@@ -28,6 +28,7 @@ class Start(Input, frozen=True, kw_only=True):
     config: bytes  # the core's settings, JSON
     restored: tuple[bytes, ...] = ()  # the journal's records since, and starting with, the last checkpoint
     latched: str = ""  # the reason of a HALTED latched on disk
+    journal_id: str = ""  # random, made once per run directory; our client order ids begin with t2-<journal_id>-
 
 
 class Drained(Input, frozen=True, kw_only=True):
