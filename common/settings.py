@@ -15,6 +15,7 @@ import msgspec
 
 Environment = Literal["paper", "demo", "production"]
 Mode = Literal["trade", "observe"]
+Policy = Literal["hold", "rule"]
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -113,6 +114,49 @@ class ExitSettings(Section, frozen=True, kw_only=True):
     exit_before_close_s: Natural = 0
 
 
+class FeedSettings(Section, frozen=True, kw_only=True):
+    """Which markets to watch. With neither tickers nor series, discovery looks at every open market."""
+
+    tickers: tuple[str, ...] = ()  # exactly these; empty: discover
+    series: tuple[str, ...] = ()  # discover in these series only; empty: in all
+    max_markets: Positive = 20
+    min_volume_qty_e2: Natural = 0  # contracts traded so far
+    max_spread_price_e4: PriceE4 = 1_000  # when a market is chosen
+    min_time_to_close_s: Natural = 120  # when a market is chosen
+    max_time_to_close_s: Natural = 0  # 0: any
+    discovery_interval_s: Positive = 15
+    audit_interval_s: Positive = 10  # one book against REST, in turn
+    silence_s: Positive = 15  # neither frame nor pong: the connection is dropped
+    quiet_market_s: Positive = 60  # no change of a book: audit it
+
+
+class InferenceSettings(Section, frozen=True, kw_only=True):
+    """What decides, and how often."""
+
+    policy: Policy = "rule"  # outside paper the default is hold
+    throttle_ms: Natural = 250  # per market
+    idle_decision_ms: Positive = 1_000  # a quiet market is decided on as often
+    refusal_pause_ms: Natural = 1_000  # per market, after an action was refused
+    breaker_errors: Positive = 10  # policy errors in a row that take a market off
+    breaker_s: Positive = 300
+
+
+class CoordinatorSettings(Section, frozen=True, kw_only=True):
+    """The state machine's own numbers."""
+
+    minimum_cash_usd_e6: Positive = 100_000_000  # below it: LOW_CASH
+    recalibrate_every_s: Natural = 600  # from READY; 0: never
+    error_tries: Positive = 5  # then HALTED
+    retry_max_s: Positive = 60
+
+
+class SyncSettings(Section, frozen=True, kw_only=True):
+    """Reconciliation with the exchange."""
+
+    interval_s: Positive = 20
+    corrections: bool = True  # false: drift is reported and nothing is corrected
+
+
 class TimeoutSettings(Section, frozen=True, kw_only=True):
     """How long to wait for the exchange and for each other."""
 
@@ -132,3 +176,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitSettings = LimitSettings()
     exits: ExitSettings = ExitSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
+    feed: FeedSettings = FeedSettings()
+    inference: InferenceSettings = InferenceSettings()
+    coordinator: CoordinatorSettings = CoordinatorSettings()
+    sync: SyncSettings = SyncSettings()
