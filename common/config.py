@@ -212,7 +212,7 @@ def load(
             values.setdefault(key.section, {})[key.field.name] = key.read(value, origin)
             origins[name] = origin
     settings, keys = _build(values)
-    settings = _apply_production_rules(settings, origins)
+    settings = _apply_environment_rules(settings, origins)
     _check_together(settings)
     return Config(settings, keys, run_dir, file, MappingProxyType(origins))
 
@@ -289,13 +289,19 @@ def resolve_run_dir(run_dir: Path | None, environment: Mapping[str, str]) -> Pat
     return resolved
 
 
-def _apply_production_rules(settings: Settings, origins: dict[str, str]) -> Settings:
-    """Lower the total loss in production until somebody has set it."""
-    if settings.exchange.environment != "production" or origins["limits.total_loss_usd"] != "default":
-        return settings
-    origins["limits.total_loss_usd"] = "default for production"
-    limits = msgspec.structs.replace(settings.limits, total_loss_usd_e6=PRODUCTION_TOTAL_LOSS_USD_E6)
-    return msgspec.structs.replace(settings, limits=limits)
+def _apply_environment_rules(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Until somebody has set them: no policy acts outside of paper, and in production the total loss is lower."""
+    environment = settings.exchange.environment
+    if environment != "paper" and origins["inference.policy"] == "default":
+        origins["inference.policy"] = f"default for {environment}"
+        settings = msgspec.structs.replace(
+            settings, inference=msgspec.structs.replace(settings.inference, policy="hold")
+        )
+    if environment == "production" and origins["limits.total_loss_usd"] == "default":
+        origins["limits.total_loss_usd"] = "default for production"
+        limits = msgspec.structs.replace(settings.limits, total_loss_usd_e6=PRODUCTION_TOTAL_LOSS_USD_E6)
+        settings = msgspec.structs.replace(settings, limits=limits)
+    return settings
 
 
 def _check_together(settings: Settings) -> None:
