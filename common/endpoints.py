@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from common.config import Config
-from common.errors import ConfigError
+from common.errors import ConfigError, ExitCode, Failure
 from common.settings import Environment
 
 PAPER_FILE = "exchange/exchange.json"  # below the run directory
@@ -62,8 +62,13 @@ class ApiKey(msgspec.Struct, frozen=True):
         return "ApiKey(hidden)"
 
 
-class NoPaperExchange(ConfigError):
+class NoPaperExchange(Failure):
     """No paper exchange has started in the run directory yet."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"no paper exchange has started here ({path} is missing); scripts/run starts it", ExitCode.NOT_RUNNING
+        )
 
 
 def read_paper_exchange(run_dir: Path) -> PaperExchange:
@@ -72,9 +77,7 @@ def read_paper_exchange(run_dir: Path) -> PaperExchange:
     try:
         return msgspec.json.decode(path.read_bytes(), type=PaperExchange)
     except FileNotFoundError as error:
-        raise NoPaperExchange(
-            f"{path}: no paper exchange has started in this run directory; scripts/run does"
-        ) from error
+        raise NoPaperExchange(path) from error
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -5,6 +5,7 @@ TraderError
   - UnitError            a wire string or number that is not a valid price, count or amount
   - ConfigError          a bad setting, scenario, key or file; the process exits with 78 and is not restarted
   - WireError            an answer or frame of the exchange that does not have its documented form
+  - Failure              a command could not do what it was asked (carries its exit code)
   - Rejected             the exchange's core refuses an operation (carries Kalshi's code)
   - LogDamaged           an append-only log holds bytes that were never written to it; never repaired in silence
 - BrokenInvariant        something that must be true is not; never caught except by the runner, which halts
@@ -55,6 +56,14 @@ class ConfigError(Expected):
 
 class WireError(Expected):
     """An answer or a frame from the exchange does not have its documented form."""
+
+
+class Failure(Expected):
+    """A command could not do what it was asked; carries the exit code that says so."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Rejected(Expected):

@@ -1,0 +1,74 @@
+"""`trader paper`: the paper exchange of the run directory."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+import msgspec
+
+from common.cli.context import Context
+from common.cli.supervision import Supervisor, is_serving, wait_until_serving
+from common.config import Config
+from common.endpoints import PAPER_FILE, PaperExchange, read_paper_exchange
+from common.errors import ExitCode, Failure
+
+
+@click.group(name="paper")
+def command() -> None:
+    """Look at the paper exchange, or start it anew.
+
+    Example: trader paper info
+    """
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="Print what the exchange says about itself, its key id included.")
+@click.pass_obj
+def info(context: Context, as_json: bool) -> None:
+    """Print where the paper exchange listens and which markets it has; exit 3 when it is not running.
+
+    Example: trader paper info --json
+    """
+    config = context.load()
+    paper = read_paper_exchange(config.run_dir)
+    if not is_serving(paper):
+        raise Failure(f"no paper exchange runs in {config.run_dir}; scripts/run starts it", ExitCode.NOT_RUNNING)
+    click.echo(msgspec.json.encode(paper) if as_json else _describe(paper, config))
+
+
+def _describe(paper: PaperExchange, config: Config) -> str:
+    rows = [
+        ("REST", paper.rest),
+        ("stream", paper.ws),
+        ("control", paper.control),
+        ("private key", paper.private_key_path),
+        ("key id", f"in {config.run_dir / PAPER_FILE}"),
+        ("control token", f"in {paper.control_token_path}"),
+        ("markets", " ".join(paper.tickers)),
+    ]
+    return "\n".join(f"{name:<14} {value}" for name, value in rows)
+
+
+@command.command()
+@click.pass_obj
+def reset(context: Context) -> None:
+    """Throw away the paper exchange's accounts, orders, markets and keys, and start it anew if it was running.
+
+    Example: trader --run-dir /tmp/trader-2 paper reset
+    """
+    config = context.load()
+    if config.settings.exchange.environment != "paper":
+        environment = config.settings.exchange.environment
+        raise Failure(f"the environment is {environment}: there is no paper exchange to reset", ExitCode.REFUSED)
+    supervisor = Supervisor(config.run_dir)
+    is_running = supervisor.pid() is not None
+    if is_running:
+        supervisor.stop_process("exchange")
+    directory = (config.run_dir / PAPER_FILE).parent
+    if directory.exists():
+        shutil.rmtree(directory)
+    if is_running:
+        supervisor.start_process("exchange")
+        wait_until_serving(config, supervisor)
+    click.echo("The paper exchange is new." if is_running else "The next paper exchange will be new.")

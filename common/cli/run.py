@@ -1,0 +1,118 @@
+"""What scripts/run does: start the group of a run directory, say where to look, follow it until Ctrl-C, stop it."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+
+import click
+
+from common.cli import program
+from common.cli.follow import LogFollower
+from common.cli.supervision import Supervisor, open_pid, wait_until_serving
+from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, load
+from common.endpoints import PaperExchange
+
+_FOLLOW_S = 0.5
+
+
+@click.command(epilog=program.exit_codes())
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where everything of this group lives [./run].")
+@click.option("--scenario", metavar="NAME", help="The paper exchange's markets: a shipped scenario or a TOML file.")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file for this run directory.")
+@click.option("--detach", is_flag=True, help="Return as soon as it runs.")
+@click.option("--stop", is_flag=True, help="Stop the group of this run directory and wait.")
+def command(run_dir: Path | None, scenario: str | None, file: Path | None, detach: bool, stop: bool) -> None:
+    """Start the trader group, show what it does, and stop it cleanly at Ctrl-C.
+
+    Several groups run side by side when each has its own run directory.
+
+    Example: scripts/run --run-dir /tmp/trader-2 --scenario quiet --detach
+    """
+    config = load({"paper.scenario": scenario} if scenario else {}, run_dir=run_dir, file=file)
+    supervisor = Supervisor(config.run_dir)
+    if stop:
+        click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {config.run_dir}.")
+        return
+    started = supervisor.start(_environment(scenario), file)
+    follows = started and not detach
+    click.echo(f"The trader group {'starts' if started else 'already runs'} in {config.run_dir}.")
+    try:
+        click.echo(where_to_look(config, supervisor, follows))
+        if follows:
+            _follow(supervisor)
+    except KeyboardInterrupt:
+        if not follows:
+            raise
+        _stop_after_interrupt(supervisor)
+
+
+def _environment(scenario: str | None) -> dict[str, str]:
+    """Return what the processes must know of the command line."""
+    if scenario is None:
+        return {}
+    path = Path(scenario)
+    return {"TRADER_PAPER_SCENARIO": str(path.resolve()) if path.suffix == ".toml" else scenario}
+
+
+def where_to_look(config: Config, supervisor: Supervisor, follows: bool) -> str:
+    """Wait until the group serves; return what a person needs to know of it."""
+    scripts_run = _relative(PROJECT_DIR / "scripts/run")
+    is_default = config.run_dir == DEFAULT_RUN_DIR
+    stop = scripts_run + ("" if is_default else f" --run-dir {shlex.quote(str(config.run_dir))}") + " --stop"
+    supervisor_file = PROJECT_DIR / "supervisord.conf" if is_default else supervisor.config_file
+    lines = [
+        "",
+        f"  logs       {_relative(config.run_dir)}/logs",
+        f"  processes  {_relative(PROJECT_DIR)}/.venv/bin/supervisorctl -c {_relative(supervisor_file)} status",
+        f"  stop       {'Ctrl-C here, or ' if follows else ''}{stop}",
+        "",
+    ]
+    if config.settings.exchange.environment == "paper":
+        lines[1:1] = _paper_lines(wait_until_serving(config, supervisor), config)
+    return "\n".join(lines)
+
+
+def _paper_lines(paper: PaperExchange, config: Config) -> list[str]:
+    return [
+        f"  exchange   {paper.rest}",
+        f"  stream     {paper.ws}",
+        f"  API key    {_relative(config.run_dir)}/exchange/exchange.json has its id and file",
+        f"  try        curl -s {paper.rest}/markets/{paper.tickers[0]}/orderbook",
+    ]
+
+
+def _relative(path: Path) -> str:
+    """Return a path as short as it can be typed from here."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def _follow(supervisor: Supervisor) -> None:
+    """Print the logs until the group ends; a closed terminal or SIGTERM ends it as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    pid = supervisor.pid()
+    if pid is None:
+        return
+    follower = LogFollower(supervisor.run_dir / "logs")
+    with open_pid(pid) as watched:
+        while not watched.wait(_FOLLOW_S):
+            for line in follower.lines():
+                click.echo(line)
+    click.echo("The trader group was stopped.")
+
+
+def _stop_after_interrupt(supervisor: Supervisor) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    click.echo("\nStopping ...")
+    supervisor.stop()
+    click.echo("Stopped.")
+
+
+main = program.program(command, "scripts/run")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Supervision: the group of processes of one run directory, started, asked and stopped through supervisord.
+
+The run directory holds everything of a group: `supervisord.conf` (rendered from the top-level one), `supervisor.sock`,
+`supervisord.pid`, `logs/`, and a directory or file for what each process keeps. It is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import subprocess
+import sys
+import time
+import urllib.request
+import xmlrpc.client
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, cast
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from common.config import PROJECT_DIR, Config
+from common.endpoints import NoPaperExchange, PaperExchange, read_paper_exchange
+from common.errors import ConfigError, ExitCode, Failure
+
+SOURCE = PROJECT_DIR / "supervisord.conf"
+GROUP = "trader"
+
+START_S = 30.0  # the exchange serves within a second or two; a cold disk or a long log to replay takes longer
+STOP_S = 60.0  # more than the longest stopwaitsecs
+_POLL_S = 0.1
+_LIVES_MAX = 3  # a process that was started again this often while we wait will not come up
+
+
+def render(source: str, project: Path, run_dir: Path, environment: Mapping[str, str]) -> str:
+    """Return the supervisord configuration of a run directory, from the top-level file's text.
+
+    `environment` is handed to every process besides the run directory itself.
+    """
+    for path in (project, run_dir):
+        if "%" in str(path) or '"' in str(path):
+            raise ConfigError(f"{path}: a path with % or \" cannot stand in supervisord's configuration")
+    added = "".join(f',{name}="{_quoted(value)}"' for name, value in sorted(environment.items()))
+    run_dir_line = 'environment=TRADER_RUN_DIR="%(here)s/run"'
+    assert run_dir_line in source, "the top-level supervisord.conf names the run directory"
+    text = source.replace(run_dir_line, run_dir_line + added)
+    return text.replace("%(here)s/run", str(run_dir)).replace("%(here)s", str(project))
+
+
+def _quoted(value: str) -> str:
+    if '"' in value or "\n" in value:
+        raise ConfigError(f"{value!r}: cannot be handed to the processes (quote or line break)")
+    return value.replace("%", "%%")
+
+
+class Supervisor:
+    """The supervisord of one run directory."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.config_file = run_dir / "supervisord.conf"
+        self.socket = run_dir / "supervisor.sock"
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        try:
+            yield xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+        finally:
+            transport.close()
+
+    def pid(self) -> int | None:
+        """Return the process id of the running supervisord, or None."""
+        try:
+            with self._connected() as supervisor:
+                return cast(int, supervisor.getPID())
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Return what supervisord knows of each process (name, statename, exitstatus, pid, start, ...)."""
+        with self._connected() as supervisor:
+            return cast(list[dict[str, Any]], supervisor.getAllProcessInfo())
+
+    def stop_process(self, name: str) -> None:
+        """Stop one process and wait until it is gone."""
+        with self._connected() as supervisor:
+            supervisor.stopProcess(f"{GROUP}:{name}", True)
+
+    def start_process(self, name: str) -> None:
+        """Start one process that does not run."""
+        with self._connected() as supervisor:
+            supervisor.startProcess(f"{GROUP}:{name}", True)
+
+    def start(self, environment: Mapping[str, str], configuration: Path | None = None) -> bool:
+        """Start the group unless it runs already; return whether it was started by this call.
+
+        `configuration` becomes the run directory's own, so that every later command finds the same.
+        """
+        os.umask(0o077)
+        (self.run_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self.run_dir.chmod(0o700)
+        with (self.run_dir / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.pid() is not None:
+                return False
+            text = render(SOURCE.read_text(encoding="utf-8"), PROJECT_DIR, self.run_dir, environment)
+            self.config_file.write_text(text, encoding="utf-8")
+            if configuration is not None:
+                self._link_configuration(configuration)
+            self._spawn()
+        return True
+
+    def _link_configuration(self, file: Path) -> None:
+        link = self.run_dir / "trader.toml"
+        if file.resolve() == link.absolute():
+            return
+        if link.exists() and not link.is_symlink():
+            raise ConfigError(f"{link}: this run directory has a configuration of its own; move it away first")
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
+
+    def _spawn(self) -> None:
+        """Start supervisord in the background and wait until it answers."""
+        command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self.config_file)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise Failure(f"supervisord did not start: {said}", ExitCode.FAILED)
+        deadline = time.monotonic() + START_S
+        while self.pid() is None:
+            if time.monotonic() > deadline:
+                raise Failure(f"supervisord did not answer; see {self.run_dir}/logs", ExitCode.TIMED_OUT)
+            time.sleep(_POLL_S)
+
+    def stop(self) -> bool:
+        """Stop the group and wait until all of it is gone; return False where nothing ran."""
+        pid = self.pid()
+        if pid is None:
+            return False
+        with open_pid(pid) as watched:
+            with self._connected() as supervisor:
+                supervisor.shutdown()
+            if not watched.wait(STOP_S):
+                raise Failure(f"supervisord {pid} still runs after {STOP_S:.0f} s", ExitCode.TIMED_OUT)
+        return True
+
+
+class WatchedProcess:
+    """A process of which the end can be waited for without being its parent."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True as soon as the process has ended, False when time is up."""
+        if self._descriptor is None:
+            return True
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+
+@contextmanager
+def open_pid(pid: int) -> Iterator[WatchedProcess]:
+    """Watch a process by its id; one that is gone already counts as ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield WatchedProcess(None)
+        return
+    try:
+        yield WatchedProcess(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_serving(paper: PaperExchange) -> bool:
+    """Say whether the paper exchange answers."""
+    try:
+        with urllib.request.urlopen(f"{paper.rest}/exchange/status", timeout=2) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:  # refused, reset, timed out, and every HTTP error: not yet
+        return False
+
+
+def wait_until_serving(config: Config, supervisor: Supervisor) -> PaperExchange:
+    """Return the paper exchange as soon as it answers; raise `Failure` when it cannot or does not."""
+    deadline = time.monotonic() + START_S
+    lives = set()
+    while time.monotonic() < deadline:
+        row = next(row for row in supervisor.processes() if row["name"] == "exchange")
+        lives.add(row["pid"])
+        if row["statename"] in ("EXITED", "FATAL") or len(lives) > _LIVES_MAX:
+            code = ExitCode.CONFIGURATION if row["exitstatus"] == ExitCode.CONFIGURATION else ExitCode.FAILED
+            raise Failure(f"the exchange does not start:\n{last_words(config.run_dir, 'exchange')}", code)
+        paper = find_paper_exchange(config.run_dir)
+        if paper is not None and is_serving(paper):
+            return paper
+        time.sleep(_POLL_S)
+    words = last_words(config.run_dir, "exchange")
+    raise Failure(f"the exchange does not serve after {START_S:.0f} s:\n{words}", ExitCode.TIMED_OUT)
+
+
+def find_paper_exchange(run_dir: Path) -> PaperExchange | None:
+    """Return what the paper exchange says about itself, or None where none has started yet."""
+    try:
+        return read_paper_exchange(run_dir)
+    except NoPaperExchange:
+        return None
+
+
+def last_words(run_dir: Path, process: str, lines: int = 15) -> str:
+    """Return the end of a process's log."""
+    path = run_dir / "logs" / f"{process}.log"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    return "\n".join(text.splitlines()[-lines:]) or f"({path} is empty)"

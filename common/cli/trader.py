@@ -1,0 +1,38 @@
+"""`trader`: the command line of the trader group. One verb a file; a new verb is its file and its line in VERBS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from common.cli import paper, program, show_config, version
+from common.cli.context import Context
+
+VERBS: tuple[click.Command, ...] = (
+    paper.command,
+    show_config.command,
+    version.command,
+)
+
+
+@click.group(epilog=program.exit_codes())
+@click.option("--run-dir", type=click.Path(path_type=Path), help="The group's run directory [TRADER_RUN_DIR, ./run].")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file [the run directory's].")
+@click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Override one setting.")
+@click.pass_context
+def command(context: click.Context, run_dir: Path | None, file: Path | None, settings: tuple[str, ...]) -> None:
+    """Look at and steer a trader group.
+
+    Example: trader --run-dir /tmp/trader-2 config
+    """
+    context.obj = Context(run_dir, file, settings)
+
+
+for verb in VERBS:
+    command.add_command(verb)
+
+main = program.program(command, "trader")
+
+if __name__ == "__main__":
+    main()
