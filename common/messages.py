@@ -701,6 +701,12 @@ class Model(Request, frozen=True, kw_only=True):
     name: str = ""
 
 
+class ShowStatus(Request, frozen=True, kw_only=True):
+    """Operator -> status: the whole status, as text and as JSON."""
+
+    activities: int = 5
+
+
 class EventsSince(Request, frozen=True, kw_only=True):
     """Any reader -> an owner: repeat the events of a topic after this number."""
 
@@ -750,6 +756,13 @@ class BackfillReply(Reply, frozen=True, kw_only=True):
     as_of_wall_ns: int
     sent_wall_ns: int
     error: str = ""
+
+
+class StatusReply(Reply, frozen=True, kw_only=True):
+    """The status text, and the same facts as a JSON object."""
+
+    text: str
+    facts: msgspec.Raw
 
 
 class Events(Reply, frozen=True, kw_only=True):

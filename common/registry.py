@@ -87,11 +87,11 @@ PROCESSES: dict[str, Process] = {
         ),
         Process(
             name="inference", job="book, observation, policy, decision", priority=50, needed=False,
-            reads=("book", "market", "trade", "trader_state", "position", "account", "open_orders", "order", "verdict"),
+            reads=("book", "market", "trader_state", "position", "account", "open_orders"),
             asks=("coordinator",),
         ),
         Process(
-            name="status", job="status text, history, health", priority=60, needed=False, journal=True,
+            name="status", job="status text, history, health", priority=60, needed=False,
             reads=(
                 "trader_state", "transition", "activity", "error", "decision", "verdict", "order", "open_orders",
                 "fill", "position", "account", "market", "book", "exchange", "reconciliation", "settlement", "external",
@@ -171,6 +171,7 @@ REQUESTS: dict[str, RequestRow] = {
             owners=("coordinator", "execution"), door="control",
         ),
         RequestRow(schema=messages.Model, reply=messages.Done, senders=("cli",), owners=("inference",)),
+        RequestRow(schema=messages.ShowStatus, reply=messages.StatusReply, senders=("cli",), owners=("status",)),
         RequestRow(schema=messages.EventsSince, reply=messages.Events, senders=(*_ALL, "cli"), owners=_ALL),
     )
 }  # fmt: skip

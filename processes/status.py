@@ -1,0 +1,301 @@
+"""status: remembers what happened and says where we are, in words that can be pasted into a chat.
+
+Reads   every topic but the raw trades; every heartbeat
+Writes  nothing but its heartbeat; answers `ShowStatus`
+Holds   bounded histories of transitions, activities and errors, and the latest of every state; all in memory
+Stops   at once
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from common.clock import NS_PER_S, Now, iso
+from common.effects import Answer, Asked, Delivered, Effect, PeerGone, PeerUp, SubjectStale
+from common.messages import (
+    Account,
+    Activity,
+    Error,
+    External,
+    Fill,
+    Heartbeat,
+    OpenOrders,
+    Order,
+    OrderGroup,
+    OrderState,
+    Position,
+    Reconciliation,
+    Settlement,
+    ShowStatus,
+    StatusReply,
+    TraderState,
+    Transition,
+)
+from common.registry import PROCESSES
+from common.trading.status_text import (
+    ActivityLine,
+    ErrorLine,
+    Facts,
+    ServiceLine,
+    contracts,
+    gain,
+    render,
+    trade_words,
+)
+
+ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT = 100, 20, 50
+HEARTBEAT_SILENCE_NS = 2 * NS_PER_S
+
+_ENDS = {
+    OrderState.FILLED: "order_filled",
+    OrderState.CANCELLED: "order_cancelled",
+    OrderState.REJECTED: "order_rejected",
+    OrderState.EXPIRED: "order_expired",
+    OrderState.UNKNOWN: "order_unknown",
+}
+
+
+class Status:
+    """The core: folds everything it hears into a few bounded histories."""
+
+    def __init__(self) -> None:
+        self.trader: TraderState | None = None
+        self.heartbeats: dict[str, tuple[Heartbeat, int]] = {}  # with the time of its arrival
+        self.gone: dict[str, str] = {}  # process -> reason
+        self.accounts: dict[int, Account] = {}
+        self.positions: dict[str, Position] = {}
+        self.open_orders: dict[str, OpenOrders] = {}
+        self.order_states: dict[str, OrderState] = {}  # of live orders, to tell a placement from an update
+        self.transitions: deque[Transition] = deque(maxlen=TRANSITIONS_KEPT)
+        self.activities: deque[ActivityLine] = deque(maxlen=ACTIVITIES_KEPT)
+        self.errors: deque[ErrorLine] = deque(maxlen=ERRORS_KEPT)
+        self.counts = {"orders": 0, "fills": 0, "settlements": 0, "transitions": 0, "errors": 0}
+
+    def update(self, message: Delivered, now: Now) -> list[Effect]:
+        """Take one input."""
+        match message:
+            case Heartbeat():
+                self.heartbeats[message.process] = (message, now.mono_ns)
+            case Order():
+                self._note_order(message)
+            case OpenOrders():
+                self.open_orders[message.ticker] = message
+            case Position():
+                self.positions[message.ticker] = message
+            case Account():
+                self.accounts[message.shard] = message
+            case TraderState():
+                self.trader = message
+            case SubjectStale(topic="trader_state"):
+                self.trader = None
+            case PeerUp():
+                self.gone.pop(message.process, None)
+            case PeerGone():
+                self.gone[message.process] = message.reason
+            case Asked(request=ShowStatus() as request):
+                return [Answer(token=message.token, reply=self.show(request, now))]
+            case _:
+                self._note_event(message)
+        return []
+
+    def summary(self, now: Now) -> tuple[str, bool]:
+        """Return the heartbeat's line."""
+        return f"{len(self.activities)} activities, {self.counts['errors']} errors so far", True
+
+    def counters(self) -> dict[str, int]:
+        """Return the heartbeat's counters."""
+        return dict(self.counts)
+
+    # --- what happened ---
+
+    def _note_event(self, message: Delivered) -> None:
+        match message:
+            case Fill():
+                self.counts["fills"] += 1
+                words = trade_words(message.ticker, message.side, message.qty_e2, message.price_e4)
+                result = f" ({gain(message.realised_usd_e6)})" if message.realised_usd_e6 else ""
+                self._act(message.applied_wall_ns, "fill_processed", words + result)
+            case Transition():
+                self.counts["transitions"] += 1
+                self.transitions.append(message)
+            case Activity():
+                self._act(message.at_wall_ns, message.kind, message.detail, message.duration_s, message.success)
+            case Error():
+                self._note_error(message)
+            case Reconciliation():
+                self._note_sync(message)
+            case Settlement():
+                self.counts["settlements"] += 1
+                words = f"{message.ticker} {contracts(message.position_e2)} settled {message.result}"
+                self._act(message.exchange_wall_ns, "settlement", f"{words} ({gain(message.realised_usd_e6)})")
+            case External():
+                self._act(message.at_wall_ns, "external_cash", f"{message.reason} {gain(message.usd_e6)}")
+            case OrderGroup():
+                self._act(message.exchange_wall_ns, "order_group", f"{message.event_type} on shard {message.shard}")
+
+    def _act(self, wall_ns: int, kind: str, detail: str, duration_s: float | None = None, success: bool = True) -> None:
+        line = ActivityLine(at_wall_ns=wall_ns, kind=kind, detail=detail, duration_s=duration_s, success=success)
+        self.activities.appendleft(line)
+
+    def _note_error(self, error: Error) -> None:
+        self.counts["errors"] += 1
+        line = ErrorLine(
+            at_wall_ns=error.at_wall_ns, process=error.process, error=error.error, context=error.context,
+            recovery=error.recovery,
+        )  # fmt: skip
+        self.errors.appendleft(line)
+
+    def _note_order(self, order: Order) -> None:
+        """Tell a placement and an end; updates between them are no news for a person."""
+        before = self.order_states.get(order.client_order_id)
+        words = trade_words(order.ticker, order.side, order.initial_e2, order.price_e4)
+        if order.state in _ENDS:
+            if order.state is not OrderState.UNKNOWN:
+                self.order_states.pop(order.client_order_id, None)
+            reason = f" ({order.reason})" if order.reason else ""
+            success = order.state not in (OrderState.REJECTED, OrderState.UNKNOWN)
+            self._act(order.at_wall_ns, _ENDS[order.state], words + reason, success=success)
+        elif order.state is OrderState.RESTING and before in (None, OrderState.PENDING):
+            self.counts["orders"] += 1
+            answered = order.answered_mono_ns and order.sent_mono_ns
+            duration_s = (order.answered_mono_ns - order.sent_mono_ns) / NS_PER_S if answered else None
+            self._act(order.at_wall_ns, "order_placed", words, duration_s)
+        if order.state not in _ENDS or order.state is OrderState.UNKNOWN:
+            self.order_states[order.client_order_id] = order.state
+
+    def _note_sync(self, sync: Reconciliation) -> None:
+        if sync.error:
+            self._act(sync.sent_wall_ns, "state_sync", sync.error, sync.duration_s, success=False)
+            return
+        words = "positions synced" if not sync.differences else f"{len(sync.differences)} differences"
+        self._act(sync.sent_wall_ns, "state_sync", words, sync.duration_s, success=not sync.differences)
+
+    # --- where we are ---
+
+    def show(self, request: ShowStatus, now: Now) -> StatusReply:
+        """Return the status as text and as JSON."""
+        facts = self._facts(request.activities, now)
+        return StatusReply(text=render(facts), facts=msgspec.Raw(msgspec.json.encode(self._json(facts, now))))
+
+    def _facts(self, activities: int, now: Now) -> Facts:
+        trader = self.trader
+        return Facts(
+            state=trader.state.value if trader else "unknown (the coordinator is not heard)",
+            time_in_state_s=(now.mono_ns - trader.since_mono_ns) / NS_PER_S if trader else 0.0,
+            last_transition=trader.last_transition if trader else "",
+            transition_reason=trader.transition_reason if trader else "",
+            causes=trader.causes if trader else (),
+            services=tuple(self._service(name, now) for name, row in PROCESSES.items() if row.on_bus),
+            value_usd_e6=self._sum("value_usd_e6"),
+            positions=sum(1 for position in self.positions.values() if position.position_e2),
+            open_orders=sum(len(orders.orders) for orders in self.open_orders.values()),
+            activities=tuple(self.activities)[:activities],
+            last_error=self.errors[0] if self.errors else None,
+        )
+
+    def _service(self, name: str, now: Now) -> ServiceLine:
+        heard = self.heartbeats.get(name)
+        if name == "status":
+            return ServiceLine(name=name, status="healthy", summary=self.summary(now)[0])
+        if heard is None:
+            return ServiceLine(name=name, status="down", summary="not heard yet")
+        heartbeat, at_ns = heard
+        silent_ns = now.mono_ns - at_ns
+        if name in self.gone or silent_ns > HEARTBEAT_SILENCE_NS:
+            reason = self.gone.get(name, "no heartbeat")
+            return ServiceLine(
+                name=name, status="down", summary=f"{reason}, last heard {silent_ns / NS_PER_S:.0f}s ago"
+            )
+        status = "healthy" if heartbeat.healthy else "degraded"
+        return ServiceLine(name=name, status=status, summary=heartbeat.summary or "running")
+
+    def _sum(self, field: str) -> int | None:
+        accounts = [account for account in self.accounts.values() if account.known]
+        return sum(getattr(account, field) for account in accounts) if accounts else None
+
+    def _json(self, facts: Facts, now: Now) -> dict[str, Any]:
+        return {
+            "timestamp": iso(now.wall_ns),
+            "state_machine": {
+                "current_state": facts.state,
+                "causes": [msgspec.to_builtins(cause) for cause in facts.causes],
+                "intent": self.trader.intent.value if self.trader else None,
+                "time_in_state": facts.time_in_state_s,
+                "last_transition": facts.last_transition,
+                "transition_reason": facts.transition_reason,
+                "calibration_steps": [self._step(step) for step in self.trader.steps] if self.trader else [],
+                "history": [msgspec.to_builtins(transition) for transition in self.transitions],
+            },
+            "services": {service.name: self._service_json(service) for service in facts.services},
+            "portfolio": {
+                **{
+                    name: self._sum(name)
+                    for name in (
+                        "cash_usd_e6", "value_usd_e6", "realised_usd_e6", "unrealised_usd_e6", "fees_usd_e6",
+                        "liquidation_usd_e6",
+                    )
+                },
+                "positions": self._positions(),
+                "open_orders": self._open_orders(),
+            },
+            "recent_activities": [self._activity_json(line) for line in self.activities],
+            "error_history": [self._error_json(line) for line in self.errors],
+        }  # fmt: skip
+
+    def _step(self, step: Any) -> dict[str, Any]:
+        return {"step": step.step, "status": step.status, "duration": step.duration_s, "detail": step.detail}
+
+    def _service_json(self, service: ServiceLine) -> dict[str, Any]:
+        heard = self.heartbeats.get(service.name)
+        facts: dict[str, Any] = {"status": service.status, "summary": service.summary}
+        if heard is not None:
+            beat = heard[0]
+            facts |= {
+                "pid": beat.pid, "started": iso(beat.started_wall_ns), "progress_age_ms": beat.progress_age_ms,
+                "queued": beat.queued, "counters": beat.counters, "last_error": beat.last_error,
+            }  # fmt: skip
+        return facts
+
+    def _positions(self) -> dict[str, Any]:
+        held = {ticker: position for ticker, position in sorted(self.positions.items()) if position.position_e2}
+        return {ticker: _plain(position) for ticker, position in held.items()}
+
+    def _open_orders(self) -> list[dict[str, Any]]:
+        return [
+            {"ticker": ticker, **_plain(order)}
+            for ticker, orders in sorted(self.open_orders.items())
+            for order in orders.orders
+        ]
+
+    def _activity_json(self, line: ActivityLine) -> dict[str, Any]:
+        return {
+            "timestamp": iso(line.at_wall_ns), "type": line.kind, "details": line.detail,
+            "duration": line.duration_s, "status": "success" if line.success else "failure",
+        }  # fmt: skip
+
+    def _error_json(self, line: ErrorLine) -> dict[str, Any]:
+        return {
+            "timestamp": iso(line.at_wall_ns), "process": line.process, "error": line.error,
+            "context": line.context, "recovery": line.recovery,
+        }  # fmt: skip
+
+
+def _plain(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return a struct's fields as JSON-able values, without the tag."""
+    facts: dict[str, Any] = msgspec.to_builtins(struct)
+    facts.pop("type", None)
+    return facts
+
+
+def main() -> None:
+    """Run the process."""
+    from common.bus.runner import run
+
+    run("status", Status)
+
+
+if __name__ == "__main__":
+    main()
