@@ -93,6 +93,7 @@ class MarketSpec(msgspec.Struct, frozen=True, kw_only=True):
     rules_primary: str = ""
     floor_strike: float | None = None
     strike_type: str = "greater"
+    book_kind: str = "orders"  # which of the books given to the exchange this market trades on
 
 
 # --- state that others read ---
@@ -433,6 +434,21 @@ class GroupChanged(msgspec.Struct, frozen=True, kw_only=True):
     ts_ns: int
 
 
+class BookCleared(msgspec.Struct, frozen=True):
+    """A closed market's book was emptied: its subscribers get a snapshot without sides in their stream."""
+
+    ticker: str
+    ts_ns: int
+
+
 Event = (
-    BookDelta | TradeMade | FillMade | OrderChanged | PositionChanged | TickerChanged | LifecycleChanged | GroupChanged
+    BookDelta
+    | TradeMade
+    | FillMade
+    | OrderChanged
+    | PositionChanged
+    | TickerChanged
+    | LifecycleChanged
+    | GroupChanged
+    | BookCleared
 )
