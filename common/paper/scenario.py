@@ -113,7 +113,7 @@ class CrowdTable(Table, frozen=True, kw_only=True):
     lean_e4: NotNegative = 1.0  # by how much makers shift their view against 100 contracts of inventory
     amends: Share = 0.29  # of makers' actions
     noise_per_min: NotNegative = 0.0  # orders of traders who know nothing
-    noise_persistence: Share = 0.5  # how likely the next of them goes the same way
+    noise_persistence: Share = 0.7  # of them go where noise traders are heading at the moment; 0.5: no heading
     informed_per_min: NotNegative = 0.0  # looks of traders who see the value itself; they trade only on stale quotes
     informed_edge_e4: NotNegative = 60.0  # how stale a quote must be for them
     taker_count: Positive = 12.0  # median contracts of an aggressive order
@@ -150,6 +150,7 @@ class RollingTable(Table, frozen=True, kw_only=True):
     no: str = "Down"
     every_s: Annotated[float, Meta(ge=1)]
     first_closes_s: Annotated[float, Meta(gt=0)]
+    aligned: bool = False  # close on multiples of every_s of the wall clock (not when sped up)
     count: Annotated[int, Meta(ge=0)] = 0  # 0: without end
     settlement_timer_s: Annotated[int, Meta(ge=0)] = 60
     grid: GridName = "tapered_deci_cent"
