@@ -1,0 +1,114 @@
+"""call: one request on its way through the API, what it may use, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from common.errors import Rejected
+from common.paper.bodies import Body
+from common.paper.keys import AccountBook, Key
+from common.paper.model import Accepted, Command, Group
+from common.paper.query import Query
+from common.paper.rate import RateLimits
+
+if TYPE_CHECKING:
+    from common.paper.exchange import Exchange
+    from common.paper.state import Account, Market
+
+API_PREFIX = "/trade-api/v2"
+
+Execute = Callable[[Command, int], Accepted | Group | None]
+"""Applies a command at a time (ns); raises `Rejected`. The server's own also logs what was accepted."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """An HTTP request. `path` is what was signed: from the host root, without query; header names in lower case."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An HTTP answer; no content type means no body."""
+
+    status: int
+    body: bytes = b""
+    content_type: str | None = "application/json"
+
+
+class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Switches of the API, named as they are documented."""
+
+    rate_limits: bool = True
+    liquidity_dollars: bool = True  # the removed Market field that some clients still require
+    legacy_direction: bool = True  # side, action and taker_side, still on the wire
+    max_body_bytes: int = 1_048_576  # four times the largest batch that a tier's write budget can pay
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """What all calls share."""
+
+    exchange: Exchange
+    execute: Execute
+    accounts: AccountBook
+    limits: RateLimits
+    options: ApiOptions
+    as_of_ns: Callable[[int], int]  # now -> when the answers to reads were last true
+
+
+class Call:
+    """One request, with its key, parameters and body already checked for form."""
+
+    __slots__ = ("_key", "body", "desk", "exchange", "now_ns", "parts", "query")
+
+    def __init__(
+        self, desk: Desk, key: Key | None, parts: tuple[str, ...], query: Query, body: Body | None, now_ns: int
+    ) -> None:
+        self.desk = desk
+        self.exchange = desk.exchange
+        self._key = key
+        self.parts = parts  # the path's parameters, in order
+        self.query = query
+        self.body = body
+        self.now_ns = now_ns
+
+    @property
+    def key(self) -> Key:
+        """Return the caller's key; only operations that require one may ask."""
+        assert self._key is not None, "a public operation has no key"
+        return self._key
+
+    @property
+    def account(self) -> Account:
+        """Return the caller's account."""
+        return self.exchange.accounts[self.key.account]
+
+    def market(self, ticker: str) -> Market | None:
+        """Return a market, or None."""
+        return self.exchange.markets.get(ticker)
+
+    def event_of(self, ticker: str) -> str:
+        """Return the event ticker of a market that exists."""
+        return self.exchange.markets[ticker].spec.event_ticker
+
+    def apply(self, command: Command) -> Accepted:
+        """Carry out an order command; raise `Rejected`."""
+        answer = self.desk.execute(command, self.now_ns)
+        assert isinstance(answer, Accepted)
+        return answer
+
+
+def reply(status: int, body: object) -> Response:
+    """Build a JSON answer."""
+    return Response(status, msgspec.json.encode(body))
+
+
+def invalid(details: str) -> Rejected:
+    """Build the rejection of a request whose parameters make no sense, found before the core is asked."""
+    return Rejected("invalid_parameters", details)
