@@ -304,6 +304,7 @@ class Account(Message, frozen=True, kw_only=True):
     last_fill_number: int = 0
     stream_up: bool = False  # the private stream
     known: bool = False  # False until the ledger has been opened by a first sync
+    last_reconciliation_ns: int = 0  # `sent_mono_ns` of the last reconciliation it has been compared with
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
