@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from common.paper.crowd import HOUSE, MAKER, Crowd, CrowdState
-from common.paper.exchange import Exchange, Market
+from common.paper.exchange import Exchange
 from common.paper.listing import (
     Listing,
     Schedule,
@@ -30,6 +30,7 @@ from common.paper.listing import (
 from common.paper.makers import Makers
 from common.paper.model import AddAccount, AddMarket, CreateOrder, MarketAction, MarketResult, MarketStatus
 from common.paper.scenario import CrowdTable, MarketTable, RollingTable, Scenario, StandingTable
+from common.paper.state import Market
 from common.paper.takers import Takers
 from common.paper.value import Activity, start_value
 from common.units import PRICE_ONE_E4, parse_price_e4, parse_qty_e2
@@ -114,6 +115,11 @@ class Flow:
         if self._state.schedule is None:
             return 0
         return self._wall_ns(self._state.due[0].due_s) if self._state.due else None
+
+    @property
+    def scenario(self) -> Scenario:
+        """Return what is played."""
+        return self._state.scenario
 
     def tickers(self, exchange: Exchange) -> list[str]:
         """Return the markets that trade now, in the order of the scenario."""

@@ -30,7 +30,7 @@ from common.paper.model import (
 from common.units import PRICE_ONE_E4, PriceRange, format_price, format_qty, format_usd
 
 if TYPE_CHECKING:
-    from common.paper.exchange import Market
+    from common.paper.state import Market
 
 _encode = msgspec.json.Encoder().encode
 

@@ -1,0 +1,222 @@
+"""app: the paper exchange on a TCP port: REST, WebSocket and control, the log, and the timer that lets time pass.
+
+One thread, one event loop. A request's commands are in the log (a plain write, so the death of the process loses
+nothing; that of the machine may) before its answer leaves. When replaying the log would take noticeable time, a
+checkpoint replaces it. If the engine ever fails other than by refusing, or the log cannot be written, the process stops
+with code 1, and the next one recovers from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+
+from common.clock import NS_PER_S
+from common.errors import ExitCode, Failure
+from common.log.files import Writer, replace
+from common.logs import Log
+from common.paper.api import Request, Response
+from common.paper.keys import WS_PATH
+from common.paper.refusals import Refusal, refuse
+from common.paper.sessions import Session
+from common.paper.store import KIND
+from common.paper.venue import Venue
+from common.server.streams import Streams
+
+CONTROL_PREFIX = "/control"
+
+STEP_S = 0.010  # the exchange acts at most this often on its own; what is due meanwhile happens together
+IDLE_S = 1.0  # and looks at its clock at least this often
+BIND_WAIT_S = 3.0  # a predecessor that was just killed needs a moment to leave the port
+CHECKPOINT_BUSY_S = 0.5  # replaying a log takes at most about this long
+CHECKPOINT_SHARE = 10  # but checkpoints take at most one part in this many of the work
+
+T = TypeVar("T")
+
+
+class Control(Protocol):
+    """Answers requests below CONTROL_PREFIX."""
+
+    def handle(self, request: Request, now_ns: int) -> Response:
+        """Answer one request."""
+
+
+class Journal:
+    """The exchange's log file: entries go in at once, a checkpoint starts it anew."""
+
+    def __init__(self, path: Path, writer: Writer) -> None:
+        self._path = path
+        self._writer = writer
+
+    def record(self, entry: bytes) -> None:
+        """Write one entry."""
+        self._writer.append([entry])
+
+    def restart(self, checkpoint: bytes) -> None:
+        """Replace everything by a checkpoint."""
+        fresh = replace(self._path, KIND, [checkpoint])
+        self._writer.close()
+        self._writer = fresh
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+
+class Server:
+    """One running exchange."""
+
+    def __init__(self, venue: Venue, journal: Journal, log: Log, control: Control | None = None) -> None:
+        self.venue = venue
+        self.control = control
+        self._journal = journal
+        self._log = log
+        self._streams = Streams(self._say)
+        self._stopping = asyncio.Event()
+        self._exit_code = ExitCode.OK
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy_s = 0.0  # work since the checkpoint: an upper bound of what replaying its log takes
+        self._checkpoint_s = 0.0  # what the last one took
+        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None, auto_decompress=False))
+
+    async def listen(self, host: str, port: int, is_asked_for: bool) -> int:
+        """Start serving and return the port; `is_asked_for`: a busy port is a mistake of the configuration."""
+        await self._runner.setup()
+        deadline_s = time.monotonic() + BIND_WAIT_S
+        while True:
+            site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
+            try:
+                await site.start()
+                break
+            except OSError as error:
+                await site.stop()
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline_s:
+                    message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+                    code = ExitCode.CONFIGURATION if is_asked_for else ExitCode.FAILED
+                    raise Failure(message, code) from error
+            await asyncio.sleep(0.05)
+        return int(self._runner.addresses[0][1])
+
+    async def run(self) -> ExitCode:
+        """Let time pass until `stop`; return what to exit with."""
+        self._on_timer()
+        await self._stopping.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._streams.close()
+        if self._exit_code == ExitCode.OK:
+            self.checkpoint()
+        return self._exit_code
+
+    async def close(self) -> None:
+        """Stop listening and close all files and connections."""
+        await self._runner.cleanup()
+        self._journal.close()
+
+    def stop(self, code: ExitCode = ExitCode.OK) -> None:
+        """Have `run` return."""
+        self._exit_code = code
+        self._stopping.set()
+
+    def checkpoint(self) -> None:
+        """Replace the log by a checkpoint."""
+        started_s = time.perf_counter()
+        self._journal.restart(self.venue.checkpoint())
+        self._checkpoint_s = time.perf_counter() - started_s
+        self._busy_s = 0.0
+
+    # --- requests ---
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if path == WS_PATH:
+            return await self._serve_stream(request, headers)
+        body = await self._read_body(request)
+        asked = Request(request.method, path, query, headers, body)
+        return _web_response(self._answer(asked))
+
+    def _answer(self, request: Request) -> Response:
+        if self._stopping.is_set():
+            return _refused(refuse(503, "service_unavailable"))
+        handle = self.venue.handle
+        if request.path.startswith(CONTROL_PREFIX) and self.control is not None:
+            handle = self.control.handle
+        response = self._guard(lambda: handle(request, time.time_ns()))
+        self._arm_timer()
+        return response or _refused(refuse(500, "internal_server_error"))
+
+    async def _read_body(self, request: web.BaseRequest) -> bytes:
+        """Return the body, or the beginning of one that is longer than any request may be."""
+        bytes_max = self.venue.options.api.max_body_bytes
+        body = b""
+        while len(body) <= bytes_max and not request.content.at_eof():
+            body += await request.content.readany()
+        return body
+
+    async def _serve_stream(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
+        try:
+            if headers.get("upgrade", "").lower() != "websocket":
+                self.venue.accounts.verify_websocket(headers, time.time_ns())
+                raise refuse(400, "bad_request", "not a WebSocket handshake")
+            session = self.venue.connect(headers, time.time_ns())
+        except Refusal as refusal:
+            return _web_response(_refused(refusal))
+        try:
+            return await self._streams.serve(request, session)
+        finally:
+            self.venue.hub.close(session)
+
+    def _say(self, session: Session, message: bytes | str) -> None:
+        self._guard(lambda: self.venue.say(session, message, time.time_ns()))
+
+    # --- time ---
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._guard(lambda: self.venue.advance(time.time_ns()))
+        if self._busy_s > max(CHECKPOINT_BUSY_S, CHECKPOINT_SHARE * self._checkpoint_s):
+            self._guard(self.checkpoint)
+        self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        """Wake up when something is due, or soon after; leave an earlier alarm as it is."""
+        if self._stopping.is_set():
+            return
+        due_ns = self.venue.next_due_ns()
+        delay_s = IDLE_S if due_ns is None else min(IDLE_S, max(STEP_S, (due_ns - time.time_ns()) / NS_PER_S))
+        loop = asyncio.get_running_loop()
+        when_s = loop.time() + delay_s
+        if self._timer is not None:
+            if self._timer.when() <= when_s:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(when_s, self._on_timer)
+
+    def _guard(self, act: Callable[[], T]) -> T | None:
+        """Do something with the venue and count the time; after a failure that may have left it half done, stop."""
+        started_s = time.perf_counter()
+        try:
+            return act()
+        except Exception as error:  # the process's one broad except: log it, and stop unless only an answer is lost
+            self._log.crash("failed", error)
+            if self.venue.is_broken or isinstance(error, OSError):
+                self.stop(ExitCode.FAILED)
+            return None
+        finally:
+            self._busy_s += time.perf_counter() - started_s
+
+
+def _refused(refusal: Refusal) -> Response:
+    return Response(refusal.status, refusal.body)
+
+
+def _web_response(response: Response) -> web.Response:
+    headers = {} if response.content_type is None else {"Content-Type": response.content_type}
+    return web.Response(status=response.status, body=response.body or None, headers=headers)

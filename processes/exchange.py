@@ -1,0 +1,142 @@
+"""exchange: the paper exchange, a server that speaks Kalshi's REST and WebSocket protocol. Not on the bus.
+
+Reads   a scenario, its own log
+Writes  exchange.log and what else its state directory holds; one JSON line on standard output once it listens
+Holds   everything: markets, books, accounts, orders; a restart with the same directory continues where it was
+Stops   on SIGTERM or SIGINT, at once, with a checkpoint; SIGKILL loses nothing that was acknowledged
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from common.errors import ConfigError, ExitCode, Expected, Failure
+from common.log.files import Writer, replace
+from common.logs import LibraryHandler, Log
+from common.paper.keys import WS_PATH, AccountBook
+from common.paper.scenario import load_scenario
+from common.paper.store import KIND
+from common.paper.venue import Venue
+from common.server.app import CONTROL_PREFIX, Journal, Server
+from common.server.state_dir import StateDir
+
+HOST = "127.0.0.1"
+DEFAULT_SCENARIO = "default"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The line on standard output: where the exchange is and with which key it is asked."""
+
+    rest: str
+    ws: str
+    control: str
+    key_id: str
+    private_key_path: str
+    control_token_path: str
+    tickers: list[str]
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="exchange", description="A paper exchange that speaks Kalshi's protocol.")
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="what it keeps; made if missing")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one at the first start, then the same again")
+    parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--scenario", default=DEFAULT_SCENARIO, help="a shipped name or a TOML file")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that looks random")
+    parser.add_argument("--speed", type=float, default=1.0, help="compresses the scenario's schedule and arrivals")
+    return parser.parse_args(argv)
+
+
+def _open_venue(arguments: argparse.Namespace, state: StateDir) -> tuple[Venue, Journal]:
+    """Recover the directory's exchange, or found a new one."""
+    origin = {key: str(getattr(arguments, key)) for key in ("scenario", "seed", "speed")}
+    accounts = AccountBook()
+    path = state.log_path
+    writer, found = Writer.open(path, KIND) if path.exists() else (None, None)
+    if writer is not None and found is not None and found.records:
+        venue = Venue.recover(found.records, accounts, origin=origin)
+    else:
+        scenario = load_scenario(arguments.scenario)
+        venue = Venue.found(scenario, accounts, seed=arguments.seed, speed=arguments.speed, origin=origin)
+    for table in venue.flow.scenario.account:
+        state.add_key(table.name, accounts)
+    if writer is not None:
+        writer.close()
+    journal = Journal(path, replace(path, KIND, [venue.checkpoint()]))
+    venue.record = journal.record
+    return venue, journal
+
+
+def _ready(venue: Venue, state: StateDir, host: str, port: int) -> Ready:
+    account = venue.flow.scenario.account[0].name
+    return Ready(
+        rest=f"http://{host}:{port}/trade-api/v2",
+        ws=f"ws://{host}:{port}{WS_PATH}",
+        control=f"http://{host}:{port}{CONTROL_PREFIX}",
+        key_id=state.settings.key_ids[account],
+        private_key_path=str(state.key_path(account).absolute()),
+        control_token_path=str(state.token_path.absolute()),
+        tickers=venue.tickers(),
+    )
+
+
+async def _serve(arguments: argparse.Namespace, state: StateDir, log: Log) -> ExitCode:
+    state.token()
+    venue, journal = _open_venue(arguments, state)
+    server = Server(venue, journal, log)
+    try:
+        port = await server.listen(arguments.host, arguments.port or state.settings.port, arguments.port != 0)
+        state.keep_port(port)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        venue.advance(time.time_ns())
+        line = msgspec.json.encode(_ready(venue, state, arguments.host, port))
+        state.write_ready(line)
+        print(line.decode(), flush=True)
+        log.info("listening", port=port, markets=len(venue.exchange.markets), orders=len(venue.exchange.orders))
+        return await server.run()
+    finally:
+        await server.close()
+
+
+def _run(arguments: argparse.Namespace, log: Log) -> ExitCode:
+    if not 0 <= arguments.port <= 65_535:
+        raise ConfigError(f"--port {arguments.port}: allowed is 0 to 65535")
+    state = StateDir.open(arguments.state)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(arguments, state, log))
+    finally:
+        state.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the exchange; return the exit code."""
+    log = Log("exchange")
+    logging.getLogger().addHandler(LibraryHandler(log))
+    try:
+        return _run(_arguments(argv), log)
+    except ConfigError as error:
+        print(f"exchange: {error}", file=sys.stderr)
+        return ExitCode.CONFIGURATION
+    except Failure as error:
+        print(f"exchange: {error}", file=sys.stderr)
+        return error.code
+    except Expected as error:
+        print(f"exchange: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
