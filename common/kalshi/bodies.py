@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from common.kalshi.wire import BookSide, Level, Number, OutcomeSide, PriceRow
+from common.kalshi.wire import BookSide, Cents, Level, Number, OutcomeSide, PriceRow
 
 
 class OrderRow(msgspec.Struct):
@@ -123,10 +123,10 @@ class SettlementRow(msgspec.Struct):
     yes_total_cost_dollars: str
     no_count_fp: str
     no_total_cost_dollars: str
-    revenue: int
+    revenue: Cents
     settled_time: str
     fee_cost: str
-    value: int | None = None
+    value: Cents | None = None
     exchange_index: Number | None = None
 
 
@@ -142,7 +142,7 @@ class ShardBalance(msgspec.Struct):
 
 class BalanceBody(msgspec.Struct):
     balance_dollars: str
-    portfolio_value: int
+    portfolio_value: Cents
     updated_ts: Number
     balance_breakdown: list[ShardBalance] | None = None
 

@@ -18,6 +18,7 @@ from common.kalshi.wire import Level as WireLevel
 from common.units import PRICE_ONE_E4, PriceGrid, PriceRange, parse_price_e4, parse_qty_e2, parse_usd_e6
 
 _DAY_S = 86_400
+_MOST = 2**53
 _EPOCH = datetime(1970, 1, 1)
 _MULTIPLIER_ONE_E4 = 10_000
 
@@ -32,7 +33,14 @@ def price(text: str, field: str) -> int:
 
 @lru_cache(maxsize=8192)  # few sizes make up most of the flow; a hit costs a tenth of the strict parser
 def _signed_qty(text: str) -> int:
-    return parse_qty_e2(text, signed=True)
+    return _bounded(parse_qty_e2(text, signed=True), text)
+
+
+def _bounded(value: int, text: str) -> int:
+    """Return an amount that fits 53 bits: no more can be real, and no reader of ours may meet more."""
+    if not -_MOST <= value <= _MOST:
+        raise UnitError(f"{text!r:.60} is beyond any real amount")
+    return value
 
 
 def qty(text: str, field: str) -> int:
@@ -54,7 +62,7 @@ def signed_qty(text: str, field: str) -> int:
 def usd(text: str, field: str) -> int:
     """Return money in micro-dollars."""
     try:
-        return parse_usd_e6(text)
+        return _bounded(parse_usd_e6(text), text)
     except UnitError as error:
         raise WireError(f"{field}: {error}") from error
 

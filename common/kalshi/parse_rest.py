@@ -1,4 +1,4 @@
-"""REST bodies -> our structs: with `parse`, the only place where the wire becomes our units. Pure.
+"""REST bodies of orders and account -> our structs: a part of `parse`, where the wire becomes our units. Pure.
 
 Every function takes the bytes of a body and raises `WireError`, which names the listing, the row and the field, when
 they do not have their documented form; nothing else. `parse_error` alone never raises: an error body that cannot be
@@ -20,46 +20,27 @@ from common.units import USD_CENT_E6
 
 Item = TypeVar("Item")
 
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_acks = msgspec.json.Decoder(bodies.AckBody)
+_balances = msgspec.json.Decoder(bodies.BalanceBody)
+_batches = msgspec.json.Decoder(bodies.BatchBody)
+_costs = msgspec.json.Decoder(bodies.CostsBody)
+_error = msgspec.json.Decoder(bodies.ErrorBody)
+_fills = msgspec.json.Decoder(bodies.FillsBody)
+_group = msgspec.json.Decoder(bodies.GroupBody)
+_group_created = msgspec.json.Decoder(bodies.GroupCreatedBody)
+_groups = msgspec.json.Decoder(bodies.GroupsBody)
+_limits = msgspec.json.Decoder(bodies.LimitsBody)
+_order = msgspec.json.Decoder(bodies.OrderBody)
+_orders = msgspec.json.Decoder(bodies.OrdersBody)
+_positions = msgspec.json.Decoder(bodies.PositionsBody)
+_queue = msgspec.json.Decoder(bodies.QueueBody)
+_one_queue = msgspec.json.Decoder(bodies.OneQueueBody)
+_settlements = msgspec.json.Decoder(bodies.SettlementsBody)
 
 
-def _decoder(body: type[Item]) -> msgspec.json.Decoder[Item]:
-    return msgspec.json.Decoder(body)
-
-
-_acks = _decoder(bodies.AckBody)
-_as_of = _decoder(bodies.AsOfBody)
-_balances = _decoder(bodies.BalanceBody)
-_batches = _decoder(bodies.BatchBody)
-_book = _decoder(bodies.BookBody)
-_books = _decoder(bodies.BooksBody)
-_costs = _decoder(bodies.CostsBody)
-_cutoff = _decoder(bodies.CutoffBody)
-_error = _decoder(bodies.ErrorBody)
-_event = _decoder(bodies.EventBody)
-_events = _decoder(bodies.EventsBody)
-_fee_changes = _decoder(bodies.FeeChangesBody)
-_fills = _decoder(bodies.FillsBody)
-_group = _decoder(bodies.GroupBody)
-_group_created = _decoder(bodies.GroupCreatedBody)
-_groups = _decoder(bodies.GroupsBody)
-_limits = _decoder(bodies.LimitsBody)
-_market = _decoder(bodies.MarketBody)
-_markets = _decoder(bodies.MarketsBody)
-_order = _decoder(bodies.OrderBody)
-_orders = _decoder(bodies.OrdersBody)
-_positions = _decoder(bodies.PositionsBody)
-_queue = _decoder(bodies.QueueBody)
-_one_queue = _decoder(bodies.OneQueueBody)
-_schedule = _decoder(bodies.ScheduleBody)
-_series = _decoder(bodies.SeriesBody)
-_series_list = _decoder(bodies.SeriesListBody)
-_settlements = _decoder(bodies.SettlementsBody)
-_status = _decoder(bodies.StatusBody)
-_trades = _decoder(bodies.TradesBody)
-
-
-def _rows(what: str, rows: Iterable[Any], key: Callable[[Any], str], build: Callable[[Any], Item]) -> tuple[Item, ...]:
+def read_rows(
+    what: str, rows: Iterable[Any], key: Callable[[Any], str], build: Callable[[Any], Item]
+) -> tuple[Item, ...]:
     """Build every row, naming listing and row in any complaint."""
     built = []
     for row in rows:
@@ -76,12 +57,12 @@ def _rows(what: str, rows: Iterable[Any], key: Callable[[Any], str], build: Call
 def parse_orders(data: bytes) -> types.Page[types.OrderReport]:
     """Read `GET /portfolio/orders`."""
     body = decode(_orders, data, "orders")
-    return types.Page(_rows("order", body.orders, lambda row: row.order_id, _order_report), body.cursor or "")
+    return types.Page(read_rows("order", body.orders, lambda row: row.order_id, _order_report), body.cursor or "")
 
 
 def parse_order(data: bytes) -> types.OrderReport:
     """Read `GET /portfolio/orders/{order_id}`."""
-    (report,) = _rows("order", [decode(_order, data, "order").order], lambda row: row.order_id, _order_report)
+    (report,) = read_rows("order", [decode(_order, data, "order").order], lambda row: row.order_id, _order_report)
     return report
 
 
@@ -135,7 +116,7 @@ def _optional_qty(text: str | None, field: str) -> int | None:
 
 def parse_batch(data: bytes) -> tuple[types.BatchItem, ...]:
     """Read the answer to a batch create or cancel, one item per order asked for."""
-    return _rows("batch item", decode(_batches, data, "batch").orders, lambda row: row.order_id or "", _batch_item)
+    return read_rows("batch item", decode(_batches, data, "batch").orders, lambda row: row.order_id or "", _batch_item)
 
 
 def _batch_item(row: bodies.AckBody) -> types.BatchItem:
@@ -164,7 +145,7 @@ def _error_info(row: bodies.ErrorRow) -> types.ErrorInfo:
 def parse_queue_positions(data: bytes) -> tuple[types.QueuePosition, ...]:
     """Read `GET /portfolio/orders/queue_positions`."""
     rows = decode(_queue, data, "queue positions").queue_positions or []
-    return _rows("queue position", rows, lambda row: row.order_id, _queue_position)
+    return read_rows("queue position", rows, lambda row: row.order_id, _queue_position)
 
 
 def _queue_position(row: bodies.QueueRow) -> types.QueuePosition:
@@ -183,7 +164,7 @@ def parse_queue_position(data: bytes) -> int:
 def parse_groups(data: bytes) -> tuple[types.GroupInfo, ...]:
     """Read `GET /portfolio/order_groups`."""
     rows = decode(_groups, data, "order groups").order_groups or []
-    return _rows("order group", rows, lambda row: row.id, lambda row: _group_info(row.id, row, ()))
+    return read_rows("order group", rows, lambda row: row.id, lambda row: _group_info(row.id, row, ()))
 
 
 def parse_group(data: bytes, group_id: str) -> types.GroupInfo:
@@ -213,7 +194,7 @@ def parse_group_created(data: bytes) -> str:
 def parse_fills(data: bytes) -> types.Page[types.FillReport]:
     """Read `GET /portfolio/fills`."""
     body = decode(_fills, data, "fills")
-    return types.Page(_rows("fill", body.fills, lambda row: row.fill_id, _fill_report), body.cursor or "")
+    return types.Page(read_rows("fill", body.fills, lambda row: row.fill_id, _fill_report), body.cursor or "")
 
 
 def _fill_report(row: bodies.FillRow) -> types.FillReport:
@@ -237,7 +218,7 @@ def _fill_report(row: bodies.FillRow) -> types.FillReport:
 def parse_positions(data: bytes) -> types.Page[types.PositionReport]:
     """Read `GET /portfolio/positions`."""
     body = decode(_positions, data, "positions")
-    rows = _rows("position", body.market_positions, lambda row: row.ticker, _position_report)
+    rows = read_rows("position", body.market_positions, lambda row: row.ticker, _position_report)
     return types.Page(rows, body.cursor or "")
 
 
@@ -257,7 +238,7 @@ def _position_report(row: bodies.PositionRow) -> types.PositionReport:
 def parse_settlements(data: bytes) -> types.Page[types.SettlementReport]:
     """Read `GET /portfolio/settlements`."""
     body = decode(_settlements, data, "settlements")
-    rows = _rows("settlement", body.settlements, lambda row: row.ticker, _settlement_report)
+    rows = read_rows("settlement", body.settlements, lambda row: row.ticker, _settlement_report)
     return types.Page(rows, body.cursor or "")
 
 
@@ -306,223 +287,4 @@ def parse_costs(data: bytes) -> types.EndpointCosts:
     body = decode(_costs, data, "endpoint costs")
     return types.EndpointCosts(
         default=body.default_cost, costs={(row.method, row.path): row.cost for row in body.endpoint_costs}
-    )
-
-
-# --- exchange ---
-
-
-def parse_status(data: bytes) -> types.ExchangeStatus:
-    """Read `GET /exchange/status`, whose 5xx answers have this form too."""
-    body = decode(_status, data, "exchange status")
-    return types.ExchangeStatus(
-        exchange_active=body.exchange_active,
-        trading_active=body.trading_active,
-        resume_ns=fields.optional_time_ns(body.exchange_estimated_resume_time, "exchange_estimated_resume_time"),
-        shards=tuple(
-            [
-                types.ShardStatus(
-                    shard=row.exchange_index, exchange_active=row.exchange_active, trading_active=row.trading_active
-                )
-                for row in body.exchange_index_statuses or ()
-            ]
-        ),
-    )
-
-
-def parse_schedule(data: bytes) -> types.ExchangeSchedule:
-    """Read `GET /exchange/schedule`."""
-    schedule = decode(_schedule, data, "exchange schedule").schedule
-    hours = [
-        types.DayHours(number, _minute(row.open_time), _minute(row.close_time))
-        for week in schedule.standard_hours
-        for number, day in enumerate(_DAYS)
-        for row in getattr(week, day)
-    ]
-    windows = [
-        types.Window(
-            fields.time_ns(row.start_datetime, "start_datetime"), fields.time_ns(row.end_datetime, "end_datetime")
-        )
-        for row in schedule.maintenance_windows
-    ]
-    return types.ExchangeSchedule(hours=tuple(hours), maintenance=tuple(windows))
-
-
-def _minute(text: str) -> int:
-    """Return the minute of the day of "HH:MM"."""
-    hours, colon, minutes = text.partition(":")
-    digits = hours + minutes[:2]
-    if not colon or len(digits) != 4 or not (digits.isascii() and digits.isdigit()):
-        raise WireError(f"exchange schedule: {text!r:.60} is not a time of day")
-    return int(hours) * 60 + int(minutes[:2])
-
-
-def parse_as_of(data: bytes) -> int:
-    """Read `GET /exchange/user_data_timestamp`: what the account reads show is at least this new."""
-    return fields.time_ns(decode(_as_of, data, "user data timestamp").as_of_time, "as_of_time")
-
-
-def parse_cutoff(data: bytes) -> types.HistoricalCutoff:
-    """Read `GET /historical/cutoff`."""
-    body = decode(_cutoff, data, "historical cutoff")
-    return types.HistoricalCutoff(
-        orders_ns=fields.time_ns(body.orders_updated_ts, "orders_updated_ts"),
-        trades_ns=fields.time_ns(body.trades_created_ts, "trades_created_ts"),
-        markets_ns=fields.time_ns(body.market_settled_ts, "market_settled_ts"),
-    )
-
-
-# --- markets ---
-
-
-def parse_markets(data: bytes) -> types.Page[types.MarketInfo]:
-    """Read `GET /markets`."""
-    body = decode(_markets, data, "markets")
-    return types.Page(_market_infos(body.markets), body.cursor or "")
-
-
-def parse_market(data: bytes) -> types.MarketInfo:
-    """Read `GET /markets/{ticker}`."""
-    (info,) = _market_infos([decode(_market, data, "market").market])
-    return info
-
-
-def _market_infos(rows: Iterable[bodies.MarketRow]) -> tuple[types.MarketInfo, ...]:
-    return _rows("market", rows, lambda row: row.ticker, _market_info)
-
-
-def _market_info(row: bodies.MarketRow) -> types.MarketInfo:
-    bid_e2 = fields.qty(row.yes_bid_size_fp, "yes_bid_size_fp")
-    ask_e2 = fields.qty(row.yes_ask_size_fp, "yes_ask_size_fp")
-    value = row.settlement_value_dollars
-    return types.MarketInfo(
-        ticker=row.ticker,
-        event_ticker=row.event_ticker,
-        status=row.status,
-        title=row.title,
-        yes_sub_title=row.yes_sub_title,
-        open_ns=fields.time_ns(row.open_time, "open_time"),
-        close_ns=fields.time_ns(row.close_time, "close_time"),
-        expected_expiration_ns=fields.optional_time_ns(row.expected_expiration_time, "expected_expiration_time"),
-        settlement_timer_s=row.settlement_timer_seconds,
-        can_close_early=row.can_close_early,
-        price_ranges=fields.ranges(row.price_ranges),
-        price_level_structure=row.price_level_structure,
-        bid_e4=fields.quote(row.yes_bid_dollars, bid_e2, "yes_bid_dollars"),
-        bid_e2=bid_e2,
-        ask_e4=fields.quote(row.yes_ask_dollars, ask_e2, "yes_ask_dollars"),
-        ask_e2=ask_e2,
-        last_e4=fields.last_price(row.last_price_dollars, "last_price_dollars"),
-        volume_e2=fields.qty(row.volume_fp, "volume_fp"),
-        open_interest_e2=fields.qty(row.open_interest_fp, "open_interest_fp"),
-        result=row.result,
-        value_e4=fields.price(value, "settlement_value_dollars") if value else None,
-        settled_ns=fields.optional_time_ns(row.settlement_ts, "settlement_ts"),
-        fee_waiver_until_ns=fields.optional_time_ns(row.fee_waiver_expiration_time, "fee_waiver_expiration_time"),
-        shard=row.exchange_index or 0,
-    )
-
-
-def parse_book(data: bytes, ticker: str) -> types.BookSnapshot:
-    """Read `GET /markets/{ticker}/orderbook`, whose NO bids have NO prices."""
-    return _book_snapshot(bodies.NamedBookRow(ticker, decode(_book, data, "orderbook").orderbook_fp))
-
-
-def parse_books(data: bytes) -> tuple[types.BookSnapshot, ...]:
-    """Read `GET /markets/orderbooks`."""
-    return _rows("orderbook", decode(_books, data, "orderbooks").orderbooks, lambda row: row.ticker, _book_snapshot)
-
-
-def _book_snapshot(row: bodies.NamedBookRow) -> types.BookSnapshot:
-    book = row.orderbook_fp
-    return types.BookSnapshot(
-        0,
-        None,
-        row.ticker,
-        fields.bid_levels(book.yes_dollars, "yes_dollars"),
-        fields.ask_levels(book.no_dollars, "no_dollars", yes_prices=False),
-    )
-
-
-def parse_trades(data: bytes) -> types.Page[types.Trade]:
-    """Read `GET /markets/trades`."""
-    body = decode(_trades, data, "trades")
-    return types.Page(_rows("trade", body.trades, lambda row: row.trade_id, _public_trade), body.cursor or "")
-
-
-def _public_trade(row: bodies.TradeRow) -> types.Trade:
-    return types.Trade(
-        0,
-        None,
-        row.trade_id,
-        row.ticker,
-        fields.price(row.yes_price_dollars, "yes_price_dollars"),
-        fields.qty(row.count_fp, "count_fp"),
-        fields.side(row.taker_book_side, row.taker_outcome_side),
-        row.is_block_trade,
-        fields.time_ns(row.created_time, "created_time"),
-    )
-
-
-def parse_events(data: bytes) -> types.Page[types.EventInfo]:
-    """Read `GET /events`."""
-    body = decode(_events, data, "events")
-    rows = _rows("event", body.events, lambda row: row.event_ticker, lambda row: _event_info(row, row.markets))
-    return types.Page(rows, body.cursor or "")
-
-
-def parse_event(data: bytes) -> types.EventInfo:
-    """Read `GET /events/{event_ticker}`; its markets stand beside the event or in it."""
-    body = decode(_event, data, "event")
-    return _event_info(body.event, body.markets or body.event.markets)
-
-
-def _event_info(row: bodies.EventRow, markets: list[bodies.MarketRow] | None) -> types.EventInfo:
-    value = row.fee_multiplier_override
-    return types.EventInfo(
-        ticker=row.event_ticker,
-        series_ticker=row.series_ticker,
-        title=row.title,
-        sub_title=row.sub_title,
-        mutually_exclusive=row.mutually_exclusive,
-        fee_type=row.fee_type_override,
-        multiplier_e4=None if value is None else fields.multiplier(value, "fee_multiplier_override"),
-        markets=_market_infos(markets or ()),
-        shard=row.exchange_index or 0,
-    )
-
-
-def parse_series(data: bytes) -> types.SeriesInfo:
-    """Read `GET /series/{ticker}`."""
-    return _series_info(decode(_series, data, "series").series)
-
-
-def parse_series_list(data: bytes) -> tuple[types.SeriesInfo, ...]:
-    """Read `GET /series`."""
-    return _rows("series", decode(_series_list, data, "series list").series, lambda row: row.ticker, _series_info)
-
-
-def _series_info(row: bodies.SeriesRow) -> types.SeriesInfo:
-    return types.SeriesInfo(
-        ticker=row.ticker,
-        title=row.title,
-        category=row.category,
-        frequency=row.frequency,
-        fee_type=row.fee_type,
-        multiplier_e4=fields.multiplier(row.fee_multiplier, "fee_multiplier"),
-    )
-
-
-def parse_fee_changes(data: bytes) -> tuple[types.FeeChange, ...]:
-    """Read `GET /series/fee_changes`."""
-    rows = decode(_fee_changes, data, "fee changes").series_fee_change_arr
-    return _rows("fee change", rows, lambda row: row.series_ticker, _fee_change)
-
-
-def _fee_change(row: bodies.FeeChangeRow) -> types.FeeChange:
-    return types.FeeChange(
-        series_ticker=row.series_ticker,
-        fee_type=row.fee_type,
-        multiplier_e4=fields.multiplier(row.fee_multiplier, "fee_multiplier"),
-        at_ns=fields.time_ns(row.scheduled_ts, "scheduled_ts"),
     )

@@ -15,6 +15,7 @@ import msgspec
 BookSide = Literal["bid", "ask"]
 OutcomeSide = Literal["yes", "no"]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # ids, sequence numbers and stamps; JSON's safe integers
+Cents = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Level = tuple[str, str]  # price in dollars, count
 
 
@@ -60,7 +61,7 @@ class OkFrame(Frame, tag="ok", kw_only=True):
 
 
 class ErrorMsg(msgspec.Struct):
-    code: int
+    code: Number
     msg: str = ""
     market_ticker: str | None = None
     market_tickers: list[str] | None = None
