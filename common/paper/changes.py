@@ -51,6 +51,8 @@ class Changes:
     def cancel_all(self, command: CancelAll) -> None:
         """Cancel what an account has resting where that is possible, and what it enters for a while after."""
         account = self._state.account(command.account)
+        if all(self._state.exchange_paused):
+            raise Rejected("exchange_is_paused")
         for order in list(account.resting.values()):
             if command.subaccount not in (None, order.subaccount) or order.order_id not in account.resting:
                 continue

@@ -68,7 +68,7 @@ class RestingOrders:
     def forget(self, order: Order) -> None:
         """Drop what is held for an order that has ended; a finished house order vanishes."""
         if self._is_house(order):
-            del self._state.orders[order.order_id]
+            self._state.orders.pop(order.order_id, None)  # a recorded book's own orders were never entered
         else:
             self._accounts.release(order)
 
@@ -83,7 +83,7 @@ class RestingOrders:
         self._data.level_changed(market, order, -qty_e2)
 
     def _unlist(self, order: Order) -> None:
-        del self._state.accounts[order.account].resting[order.order_id]
+        self._state.accounts[order.account].resting.pop(order.order_id, None)
         if order.group_id is not None and order.group_id in self._state.groups:
             self._state.groups[order.group_id].order_ids.remove(order.order_id)
 
