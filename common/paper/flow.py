@@ -37,6 +37,7 @@ from common.units import PRICE_ONE_E4, parse_price_e4, parse_qty_e2
 
 Kind = Literal["roll", "watch", "make", "blind", "informed"]
 _WATCH_S = 1.0  # how often the life of each market is looked at
+_RESOLVE_S = 5.0  # from the close to the result
 
 
 class _Due(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -256,18 +257,21 @@ class Flow:
         exchange.advance(now_ns)
         ticker = player.state.listing.ticker
         market = exchange.markets[ticker]
+        assert self._state.schedule is not None
+        close_s = self._state.schedule.scenario_s(market.close_ns)
         if market.status in (MarketStatus.INITIALIZED, MarketStatus.ACTIVE, MarketStatus.INACTIVE):
             may_trade = _may_trade(exchange, market)
             if may_trade and not player.state.trading:
                 self._resume(exchange, player, market, now_s, now_ns)
             elif not may_trade:
                 self._suspend(player)
-            assert self._state.schedule is not None
-            close_s = self._state.schedule.scenario_s(market.close_ns)
             next_s = now_s + max(_WATCH_S, self._state.speed * 0.05)
             self._push(min(next_s, close_s) if close_s > now_s else next_s, "watch", ticker)
             return
         if market.status is MarketStatus.CLOSED:
+            if now_s < close_s + _RESOLVE_S:
+                self._push(close_s + _RESOLVE_S, "watch", ticker)
+                return
             action = MarketAction(ticker=ticker, action="determine", result=self._outcome(player))
             exchange.apply(action, now_ns)
         del self._players[ticker], self._state.markets[ticker]

@@ -12,13 +12,14 @@ from itertools import accumulate
 from math import exp, log
 
 from common.paper.crowd import MAKER, Crowd
-from common.paper.exchange import Exchange, Market
+from common.paper.exchange import Exchange
 from common.paper.model import AmendOrder, CancelOrder, CreateOrder, Side
+from common.paper.state import Market
 from common.units import PRICE_ONE_E4, QTY_ONE_E2
 
-# How far from the best price of its side a change happens: real shares in %, removals and adds together, by ticks 0,
-# 1, ... 10, then 11 to 20 and further.
-_DISTANCES = (28.0, 18.5, 12.6, 8.8, 6.5, 4.8, 4.8, 2.5, 1.8, 1.4, 1.1, 4.1, 4.2)
+# How far from the best price of its side a change happens, in %, by ticks 0, 1, ... 10, then 11 to 20 and further. The
+# real shares of removals and adds together, but for the first (28 %): stale quotes and trades add to that one.
+_DISTANCES = (21.0, 20.0, 13.6, 9.5, 7.0, 5.2, 5.2, 2.7, 1.9, 1.5, 1.2, 4.4, 4.5)
 _DISTANCE_STEPS = tuple(accumulate(_DISTANCES))
 _SINGLE_TICKS = 11  # entries of the table that stand for one distance each
 _FAR_TICKS = 25.0  # mean of what is beyond 20
@@ -36,7 +37,9 @@ _CLUSTERED_S = 0.002
 _HURRY_S = 0.004  # between two actions while a quote is stale
 _LONGEST_S = 0.25  # then the activity may have changed: draw again
 
-_PATIENCE = 0.9  # standard deviation of the logarithm of the depth that one maker wants
+_TRIES = 3  # prices a maker looks at before it leaves things as they are
+_PATIENCE_LOG = (-0.7, 1.8)  # mean and standard deviation of the logarithm of a maker's share of the wanted depth
+_LARGEST = 15.0  # an order is at most this many times the depth that its maker wants
 _MOST_LEAN_E4 = 150.0
 _WHALES_BELOW_E4 = 500  # the cheapest prices hold many times as much as others
 _WHALE = 8.0
@@ -76,7 +79,7 @@ class Makers:
         state = self._crowd.state
         waited = state.waiting
         if not waited:
-            self._change(exchange, market, now_ns)
+            any(self._change(exchange, market, now_ns) for _ in range(_TRIES))
         draw = 1.0 if waited else self._rng.random()
         state.waiting = False
         if draw < _PAIR:
@@ -88,42 +91,35 @@ class Makers:
         state.waiting = pause_s > self._longest_s
         return min(pause_s, self._longest_s)
 
-    def _change(self, exchange: Exchange, market: Market, now_ns: int) -> None:
-        """Change one side of the book at one price."""
+    def _change(self, exchange: Exchange, market: Market, now_ns: int) -> bool:
+        """Change one side of the book at one price; say whether anything was to be done there."""
         side: Side = "bid" if self._rng.random() < 0.5 else "ask"
         self._crowd.state.stale = False
-        touch_e4 = self._touch(exchange, market, side)
+        limit_e4 = self._limit_e4(exchange, side)
+        touch_e4 = _touch(market, side, limit_e4)
         if touch_e4 is None:
-            return
-        stale_e4 = self._stale_price(market, side, touch_e4)
+            return False
+        stale_e4 = self._stale_price(market, side, limit_e4)
         if stale_e4 is not None:
             self._crowd.state.stale = True
-            self._take_back(exchange, market, side, stale_e4, touch_e4, now_ns)
-            return
+            return self._take_back(exchange, market, side, stale_e4, touch_e4, now_ns)
         distance = self._draw_distance()
         price_e4 = _at_distance(market, side, touch_e4, distance)
         if price_e4 is None:
-            return
-        wanted = self._wanted(distance) * exp(self._rng.gauss(0.0, _PATIENCE))
+            return False
+        wanted = self._wanted(distance) * exp(self._rng.gauss(_PATIENCE_LOG[0], _PATIENCE_LOG[1]))
         if market.book.size_at(side, price_e4) > QTY_ONE_E2 * wanted:
-            self._take_back(exchange, market, side, price_e4, touch_e4, now_ns)
-        else:
-            self._put(exchange, market, side, price_e4, touch_e4, wanted, now_ns)
+            return self._take_back(exchange, market, side, price_e4, touch_e4, now_ns)
+        return self._put(exchange, market, side, price_e4, touch_e4, wanted, now_ns)
 
     # --- where ---
 
-    def _touch(self, exchange: Exchange, market: Market, side: Side) -> int | None:
-        """Return the best price at which this maker would quote now; it never crosses the book."""
-        table, book, grid = self._table, market.book, market.grid
+    def _limit_e4(self, exchange: Exchange, side: Side) -> float:
+        """Return the best price that this maker would quote on one side now, grid and book aside."""
+        table = self._table
         view_e4 = self._crowd.state.view_e4 + self._lean_e4(exchange) + self._rng.gauss(0.0, table.disagreement_e4)
         half_e4 = table.half_spread_e4 if 1_000 <= view_e4 <= 9_000 else table.edge_half_spread_e4
-        if side == "bid":
-            price_e4 = grid.floor(int(view_e4 - half_e4))
-            best_e4 = book.best_ask_e4
-            return grid.below(best_e4) if price_e4 and best_e4 is not None and price_e4 >= best_e4 else price_e4
-        price_e4 = grid.ceil(int(view_e4 + half_e4) + 1)
-        best_e4 = book.best_bid_e4
-        return grid.above(best_e4) if price_e4 and best_e4 is not None and price_e4 <= best_e4 else price_e4
+        return view_e4 - half_e4 if side == "bid" else view_e4 + half_e4
 
     def _lean_e4(self, exchange: Exchange) -> float:
         """Return by how much makers' inventory shifts their quotes: down when they hold YES."""
@@ -133,10 +129,15 @@ class Makers:
         lean_e4 = -self._table.lean_e4 * position.position_e2 / (100 * QTY_ONE_E2)
         return min(max(lean_e4, -_MOST_LEAN_E4), _MOST_LEAN_E4)
 
-    def _stale_price(self, market: Market, side: Side, touch_e4: int) -> int | None:
-        """Return the best price of the side if a maker's order there is better than this maker would quote."""
+    def _stale_price(self, market: Market, side: Side, limit_e4: float) -> int | None:
+        """Return the best price of the side if a maker's order there is better than this maker puts up with."""
         best_e4 = market.book.best_bid_e4 if side == "bid" else market.book.best_ask_e4
-        if best_e4 is None or (best_e4 <= touch_e4 if side == "bid" else best_e4 >= touch_e4):
+        if best_e4 is None:
+            return None
+        behind_e4 = market.grid.below(best_e4) if side == "bid" else market.grid.above(best_e4)
+        tick_e4 = abs(best_e4 - behind_e4) if behind_e4 is not None else 0
+        better_e4 = best_e4 - limit_e4 if side == "bid" else limit_e4 - best_e4
+        if better_e4 <= self._table.tolerance * tick_e4:
             return None
         return best_e4 if self._crowd.pool(side).get(best_e4) else None
 
@@ -158,33 +159,31 @@ class Makers:
 
     def _put(
         self, exchange: Exchange, market: Market, side: Side, price_e4: int, touch_e4: int, wanted: float, now_ns: int
-    ) -> None:
+    ) -> bool:
         """Add quantity at a price: an order that moves there from another, or a new one."""
         if self._rng.random() < self._table.amends:
             source_e4 = _at_distance(market, side, touch_e4, self._draw_distance())
             if source_e4 is not None and source_e4 != price_e4:
                 order_id = self._pop(exchange, side, source_e4)
                 if order_id is not None:
-                    self._move(exchange, side, order_id, price_e4, now_ns)
-                    return
-        self._rest(exchange, side, price_e4, self._draw_size_e2(3 * wanted), now_ns)
+                    return self._move(exchange, side, order_id, price_e4, now_ns)
+        return self._rest(exchange, side, price_e4, self._draw_size_e2(_LARGEST * wanted), now_ns)
 
     def _take_back(
         self, exchange: Exchange, market: Market, side: Side, price_e4: int, touch_e4: int, now_ns: int
-    ) -> None:
+    ) -> bool:
         """Remove an order of a maker from a price: move it to another, or cancel it."""
         order_id = self._pop(exchange, side, price_e4)
         if order_id is None:
-            return
+            return False
         if self._rng.random() < self._table.amends:
             target_e4 = _at_distance(market, side, touch_e4, self._draw_distance())
             if target_e4 is not None and target_e4 != price_e4:
-                self._move(exchange, side, order_id, target_e4, now_ns)
-                return
-        ticker = self._crowd.state.ticker
-        self._crowd.submit(exchange, CancelOrder(account=MAKER, order_id=order_id, market_ticker=ticker), now_ns)
+                return self._move(exchange, side, order_id, target_e4, now_ns)
+        command = CancelOrder(account=MAKER, order_id=order_id, market_ticker=market.spec.ticker)
+        return self._crowd.submit(exchange, command, now_ns) is not None
 
-    def _rest(self, exchange: Exchange, side: Side, price_e4: int, qty_e2: int, now_ns: int) -> None:
+    def _rest(self, exchange: Exchange, side: Side, price_e4: int, qty_e2: int, now_ns: int) -> bool:
         command = CreateOrder(
             account=MAKER,
             ticker=self._crowd.state.ticker,
@@ -195,10 +194,12 @@ class Makers:
             post_only=True,
         )
         accepted = self._crowd.submit(exchange, command, now_ns)
-        if accepted is not None:
-            self._crowd.pool(side).setdefault(price_e4, []).append(accepted.order.order_id)
+        if accepted is None:
+            return False
+        self._crowd.pool(side).setdefault(price_e4, []).append(accepted.order.order_id)
+        return True
 
-    def _move(self, exchange: Exchange, side: Side, order_id: str, price_e4: int, now_ns: int) -> None:
+    def _move(self, exchange: Exchange, side: Side, order_id: str, price_e4: int, now_ns: int) -> bool:
         order = exchange.orders[order_id]
         command = AmendOrder(
             account=MAKER,
@@ -208,8 +209,10 @@ class Makers:
             price_e4=price_e4,
             qty_e2=order.filled_e2 + order.remaining_e2,
         )
-        if self._crowd.submit(exchange, command, now_ns) is not None:
-            self._crowd.pool(side).setdefault(price_e4, []).append(order_id)
+        if self._crowd.submit(exchange, command, now_ns) is None:
+            return False
+        self._crowd.pool(side).setdefault(price_e4, []).append(order_id)
+        return True
 
     def _pop(self, exchange: Exchange, side: Side, price_e4: int) -> str | None:
         """Take a random order that still rests out of the pool of one price."""
@@ -237,6 +240,16 @@ class Makers:
         while size_e2 > most * QTY_ONE_E2:
             size_e2 = size_e2 // (4 * QTY_ONE_E2) * QTY_ONE_E2
         return max(size_e2, QTY_ONE_E2)
+
+
+def _touch(market: Market, side: Side, limit_e4: float) -> int | None:
+    """Return the best price on the grid within `limit_e4` that does not cross the book."""
+    grid, book = market.grid, market.book
+    if side == "bid":
+        price_e4, best_e4 = grid.floor(int(limit_e4)), book.best_ask_e4
+        return grid.below(best_e4) if price_e4 and best_e4 is not None and price_e4 >= best_e4 else price_e4
+    price_e4, best_e4 = grid.ceil(int(limit_e4) + 1), book.best_bid_e4
+    return grid.above(best_e4) if price_e4 and best_e4 is not None and price_e4 <= best_e4 else price_e4
 
 
 def _at_distance(market: Market, side: Side, touch_e4: int, distance: int) -> int | None:

@@ -20,7 +20,16 @@ from msgspec import Meta
 from common.errors import ConfigError, UnitError
 from common.paper.model import MarketResult, Side
 from common.paper.strict import convert
-from common.units import CENT_RANGES, TAPERED_RANGES, PriceGrid, PriceRange, parse_price_e4, parse_qty_e2, parse_usd_e6
+from common.units import (
+    CENT_RANGES,
+    PRICE_ONE_E4,
+    TAPERED_RANGES,
+    PriceGrid,
+    PriceRange,
+    parse_price_e4,
+    parse_qty_e2,
+    parse_usd_e6,
+)
 
 Tier = Literal["basic", "advanced", "expert", "premier", "paragon", "prime", "prestige"]
 GridName = Literal["linear_cent", "deci_cent", "tapered_deci_cent", "center_deci_edge_centi_cent"]
@@ -110,6 +119,7 @@ class CrowdTable(Table, frozen=True, kw_only=True):
     edge_half_spread_e4: NotNegative = 5.0  # the same below 10 and above 90 cents
     lag_ms: Positive = 150.0  # how far makers' view of the value is behind
     disagreement_e4: NotNegative = 20.0  # how much one maker's view differs from another's
+    tolerance: NotNegative = 0.3  # how much better than their view a quote of theirs may be before it goes, in ticks
     lean_e4: NotNegative = 1.0  # by how much makers shift their view against 100 contracts of inventory
     amends: Share = 0.29  # of makers' actions
     noise_per_min: NotNegative = 0.0  # orders of traders who know nothing
@@ -266,6 +276,7 @@ def _check_market(market: MarketTable) -> None:
     if market.closes_s <= max(market.opens_s, 0.0):
         raise ConfigError(f"{where}: closes_s = {market.closes_s}: allowed is later than opens_s and the start")
     grid = PriceGrid(GRIDS[market.grid])
+    best_bid_e4, best_ask_e4 = 0, PRICE_ONE_E4
     for order in market.standing:
         try:
             price_e4, qty_e2 = parse_price_e4(order.price), parse_qty_e2(order.count)
@@ -276,3 +287,9 @@ def _check_market(market: MarketTable) -> None:
                 f"{where}: standing price = {order.price!r}, count = {order.count!r}: "
                 f"allowed is a price on grid {market.grid} and a count above 0"
             )
+        if order.side == "bid":
+            best_bid_e4 = max(best_bid_e4, price_e4)
+        else:
+            best_ask_e4 = min(best_ask_e4, price_e4)
+    if best_bid_e4 >= best_ask_e4:
+        raise ConfigError(f"{where}: standing orders cross: allowed is every bid below every ask")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from math import exp, log
 
 from common.paper.crowd import INFORMED, NOISE, Crowd
-from common.paper.exchange import Exchange, Market
+from common.paper.exchange import Exchange
 from common.paper.model import CreateOrder, Side
+from common.paper.state import Market
 from common.units import PRICE_ONE_E4, QTY_ONE_E2
 
 _TURNS = 0.12  # chance that the heading changes after an order
