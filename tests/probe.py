@@ -194,6 +194,12 @@ class Stream:
             if frame.get("id") == command_id:
                 return frame
 
+    def ask_snapshot(self, ticker: str) -> Json:
+        """Subscribe to a book; return the body of its snapshot."""
+        self.send("subscribe", channels=["orderbook_delta"], market_ticker=ticker)
+        body: Json = self.until("orderbook_snapshot")[-1]["msg"]
+        return body
+
     def settle(self) -> list[Json]:
         """Return everything sent so far: all frames before the answer to a command sent now."""
         command_id = self.send("list_subscriptions")
