@@ -179,11 +179,12 @@ def _allowed(kind: Any) -> str:
     if base is str:
         return "a text in quotes"
     number = "a whole number" if base is int else "a number"
-    low, high = _bound(kind, "ge"), _bound(kind, "le")
-    return number + (f" from {low}" if low is not None else "") + (f" to {high}" if high is not None else "")
+    words = (("gt", "above"), ("ge", "from"), ("le", "to"))
+    bounds = (f" {word} {bound}" for which, word in words if (bound := _bound(kind, which)) is not None)
+    return number + "".join(bounds)
 
 
-def _bound(kind: Any, which: Literal["ge", "le"]) -> float | None:
+def _bound(kind: Any, which: str) -> float | None:
     metas = (meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
     return next((bound for meta in metas if (bound := getattr(meta, which)) is not None), None)
 

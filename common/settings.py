@@ -22,6 +22,7 @@ Natural = Annotated[int, msgspec.Meta(ge=0)]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 PriceE4 = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Subaccount = Annotated[int, msgspec.Meta(ge=0, le=63)]
+Speed = Annotated[float, msgspec.Meta(gt=0, le=10_000)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 PRODUCTION_CONFIRMATION = "real money"
@@ -64,6 +65,7 @@ class PaperSettings(Section, frozen=True, kw_only=True):
     scenario: str = "default"  # a shipped name or the path of a TOML file
     port: Port = 0  # 0: any free one, kept over restarts
     seed: Natural = 0
+    speed: Speed = 1.0  # compresses schedule and arrivals, never stamps
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):

@@ -1,5 +1,8 @@
 """exchange: the paper exchange, a server that speaks Kalshi's REST and WebSocket protocol. Not on the bus.
 
+As a process of the group (no --state) it does what the configuration says and lives in the run directory; outside of
+paper there is nothing to do and it exits with 0. With --state it serves whatever the configuration is.
+
 Reads   a scenario, its own log
 Writes  exchange.log and what else its state directory holds; one JSON line on standard output once it listens
 Holds   everything: markets, books, accounts, orders; a restart with the same directory continues where it was
@@ -20,6 +23,8 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from common import config
+from common.endpoints import PAPER_FILE
 from common.errors import ConfigError, ExitCode, Expected, Failure
 from common.log.files import Writer, replace
 from common.logs import LibraryHandler, Log
@@ -48,13 +53,25 @@ class Ready(msgspec.Struct, frozen=True):
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="exchange", description="A paper exchange that speaks Kalshi's protocol.")
-    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="what it keeps; made if missing")
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="what it keeps; made if missing (default: as configured)"
+    )
     parser.add_argument("--port", type=int, default=0, help="0: a free one at the first start, then the same again")
     parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
     parser.add_argument("--scenario", default=DEFAULT_SCENARIO, help="a shipped name or a TOML file")
     parser.add_argument("--seed", type=int, default=0, help="of everything that looks random")
     parser.add_argument("--speed", type=float, default=1.0, help="compresses the scenario's schedule and arrivals")
     return parser.parse_args(argv)
+
+
+def _configure(arguments: argparse.Namespace) -> bool:
+    """Fill in what the configuration says; return False where it wants no paper exchange."""
+    loaded = config.load()
+    paper = loaded.settings.paper
+    arguments.state = (loaded.run_dir / PAPER_FILE).parent
+    arguments.scenario, arguments.port = paper.scenario, paper.port
+    arguments.seed, arguments.speed = paper.seed, paper.speed
+    return loaded.settings.exchange.environment == "paper"
 
 
 def _open_venue(arguments: argparse.Namespace, state: StateDir) -> tuple[Venue, Journal]:
@@ -111,6 +128,9 @@ async def _serve(arguments: argparse.Namespace, state: StateDir, log: Log) -> Ex
 
 
 def _run(arguments: argparse.Namespace, log: Log) -> ExitCode:
+    if arguments.state is None and not _configure(arguments):
+        log.info("not_needed", reason="the environment is not paper")
+        return ExitCode.OK
     if not 0 <= arguments.port <= 65_535:
         raise ConfigError(f"--port {arguments.port}: allowed is 0 to 65535")
     state = StateDir.open(arguments.state)

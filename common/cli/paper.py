@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import click
 import msgspec
 
@@ -12,6 +10,7 @@ from common.cli.supervision import Supervisor, is_serving, wait_until_serving
 from common.config import Config
 from common.endpoints import PAPER_FILE, PaperExchange, read_paper_exchange
 from common.errors import ExitCode, Failure
+from common.server import state_dir
 
 
 @click.group(name="paper")
@@ -65,9 +64,7 @@ def reset(context: Context) -> None:
     is_running = supervisor.pid() is not None
     if is_running:
         supervisor.stop_process("exchange")
-    directory = (config.run_dir / PAPER_FILE).parent
-    if directory.exists():
-        shutil.rmtree(directory)
+    state_dir.reset((config.run_dir / PAPER_FILE).parent)
     if is_running:
         supervisor.start_process("exchange")
         wait_until_serving(config, supervisor)

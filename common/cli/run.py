@@ -13,6 +13,7 @@ from common.cli.follow import LogFollower
 from common.cli.supervision import Supervisor, open_pid, wait_until_serving
 from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, load
 from common.endpoints import PaperExchange
+from common.errors import Failure
 
 _FOLLOW_S = 0.5
 
@@ -35,17 +36,20 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
     if stop:
         click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {config.run_dir}.")
         return
-    started = supervisor.start(_environment(scenario), file)
-    follows = started and not detach
-    click.echo(f"The trader group {'starts' if started else 'already runs'} in {config.run_dir}.")
+    if not supervisor.start(_environment(scenario), file):
+        click.echo(f"The trader group already runs in {config.run_dir}.")
+        click.echo(where_to_look(config, supervisor, follows=False))
+        return
+    click.echo(f"The trader group starts in {config.run_dir}.")
     try:
-        click.echo(where_to_look(config, supervisor, follows))
-        if follows:
+        click.echo(where_to_look(config, supervisor, follows=not detach))
+        if not detach:
             _follow(supervisor)
     except KeyboardInterrupt:
-        if not follows:
-            raise
         _stop_after_interrupt(supervisor)
+    except Failure:
+        supervisor.stop()
+        raise
 
 
 def _environment(scenario: str | None) -> dict[str, str]:

@@ -1,0 +1,96 @@
+"""The supervisord configuration: one source for every run directory, one form for every program, as the tables say."""
+
+from __future__ import annotations
+
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from common.cli.supervision import GROUP, SOURCE, Supervisor, open_pid, render
+from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, SOCKET_NAME_MAX
+from common.errors import ConfigError
+from common.registry import PROCESSES
+
+TEXT = SOURCE.read_text(encoding="utf-8")
+
+
+def parse(text: str) -> RawConfigParser:
+    parser = RawConfigParser(inline_comment_prefixes=(";",))
+    parser.read_string(text)
+    return parser
+
+
+def programs(parser: RawConfigParser) -> dict[str, dict[str, str]]:
+    return {
+        section.removeprefix("program:"): dict(parser[section])
+        for section in parser.sections()
+        if section.startswith("program:")
+    }
+
+
+def test_default_run_directory_renders_to_what_the_source_itself_means() -> None:
+    assert render(TEXT, PROJECT_DIR, DEFAULT_RUN_DIR, {}) == TEXT.replace("%(here)s", str(PROJECT_DIR))
+
+
+def test_another_run_directory_differs_in_nothing_but_the_directory() -> None:
+    rendered = render(TEXT, PROJECT_DIR, Path("/tmp/other"), {})
+    assert rendered.replace("/tmp/other", str(DEFAULT_RUN_DIR)) == render(TEXT, PROJECT_DIR, DEFAULT_RUN_DIR, {})
+    assert str(DEFAULT_RUN_DIR) not in rendered
+    assert "%(here)s" not in rendered
+
+
+def test_environment_of_the_command_line_reaches_the_processes_unchanged() -> None:
+    rendered = render(TEXT, PROJECT_DIR, Path("/tmp/other"), {"TRADER_PAPER_SCENARIO": "/a b/100%.toml"})
+    line = parse(rendered)["supervisord"]["environment"]
+    assert line == 'TRADER_RUN_DIR="/tmp/other",TRADER_PAPER_SCENARIO="/a b/100%%.toml"'
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\nb"])
+def test_value_that_supervisord_cannot_carry_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be handed"):
+        render(TEXT, PROJECT_DIR, Path("/tmp/other"), {"TRADER_PAPER_SCENARIO": value})
+
+
+def test_every_program_is_a_row_of_the_process_table_with_its_priority() -> None:
+    parser = parse(TEXT)
+    found = programs(parser)
+    assert list(found) == [name for name in PROCESSES if name in found]
+    assert parser[f"group:{GROUP}"]["programs"] == ",".join(found)
+    for name, options in found.items():
+        assert int(options["priority"]) == PROCESSES[name].priority
+        assert (PROJECT_DIR / "processes" / f"{name}.py").is_file()
+
+
+def test_every_program_differs_from_the_first_in_name_and_priority_only() -> None:
+    found = programs(parse(TEXT))
+    wanted = {**found["exchange"], "priority": "*"}
+    for name, options in found.items():
+        renamed = {key: value.replace(f"{name}.log", "exchange.log") for key, value in options.items()}
+        renamed["command"] = renamed["command"].replace(f"processes.{name}", "processes.exchange")
+        assert {**renamed, "priority": "*"} == wanted, name
+
+
+def test_programs_stay_down_after_exits_0_and_78_and_take_their_children_along() -> None:
+    for options in programs(parse(TEXT)).values():
+        assert options["startsecs"] == "0"
+        assert options["autorestart"] == "unexpected"
+        assert options["exitcodes"] == "0,78"
+        assert options["stopasgroup"] == options["killasgroup"] == "true"
+
+
+def test_only_the_owner_reaches_supervisord() -> None:
+    parser = parse(TEXT)
+    assert "inet_http_server" not in parser.sections()
+    assert parser["unix_http_server"]["chmod"] == "0700"
+    assert parser["supervisord"]["umask"] == "077"
+
+
+def test_socket_of_supervisord_fits_while_it_has_its_temporary_name() -> None:
+    name = Supervisor(Path("/r")).socket.name
+    assert len(f"{name}.4194304") <= SOCKET_NAME_MAX
+
+
+def test_process_that_is_gone_counts_as_ended() -> None:
+    with open_pid(2**22 + 1) as watched:
+        assert watched.wait(0)

@@ -1,0 +1,90 @@
+"""The `trader` command: exit codes, and that what it shows holds no secret."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from common.cli import program, trader
+from common.errors import ConfigError, ExitCode, Failure
+
+KEY_ID = "6c1b2a9e-0000-4000-8000-00000000c0de"
+
+
+def say(*arguments: str, **environment: str) -> str:
+    """Run a verb that succeeds and return what it prints."""
+    done = CliRunner().invoke(trader.command, arguments, env=environment, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_config_shows_value_and_origin_of_every_layer(tmp_path: Path) -> None:
+    output = say(
+        "--run-dir", str(tmp_path), "--set", "limits.live_orders=3", "config", TRADER_LIMITS_ORDER_COST_USD="2.50"
+    )
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in output.splitlines() if "." in line.split(" ")[0]}
+    assert lines["limits.live_orders"] == ["3", "command line"]
+    assert lines["limits.order_cost_usd"] == ["2.50", "environment TRADER_LIMITS_ORDER_COST_USD"]
+    assert lines["limits.order_qty"] == ["10.00", "default"]
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_config_never_shows_a_key_id(form: list[str]) -> None:
+    output = say("config", *form, KALSHI_API_KEY_ID=KEY_ID)
+    assert KEY_ID not in output
+    assert "(set, hidden)" in output
+
+
+def test_config_as_json_names_run_directory_and_file(tmp_path: Path) -> None:
+    shown = json.loads(say("--run-dir", str(tmp_path), "config", "--json"))
+    assert shown["run_dir"] == str(tmp_path)
+    assert shown["settings"]["exchange.environment"] == {"value": '"paper"', "origin": "default"}
+
+
+def test_version_names_the_trader() -> None:
+    assert say("version").startswith("trader2 ")
+
+
+def test_reset_without_a_paper_environment_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--set", "exchange.environment=demo", "paper", "reset"]
+    assert program.run(trader.command, arguments, "trader") == ExitCode.REFUSED
+    assert "demo" in capsys.readouterr().err
+
+
+def test_reset_where_nothing_runs_removes_the_state(tmp_path: Path) -> None:
+    assert say("--run-dir", str(tmp_path), "paper", "reset") == "The next paper exchange will be new.\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (ConfigError("bad"), ExitCode.CONFIGURATION),
+        (Failure("late", ExitCode.TIMED_OUT), ExitCode.TIMED_OUT),
+        (click.UsageError("bad"), ExitCode.USAGE),
+        (click.ClickException("bad"), ExitCode.FAILED),
+        (KeyboardInterrupt(), ExitCode.FAILED),
+    ],
+)
+def test_each_failure_has_its_exit_code_and_one_message(
+    raised: BaseException, code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def verb() -> None:
+        raise raised
+
+    assert program.run(verb, [], "verb") == code
+    assert capsys.readouterr().err.strip()
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["config", "--nothing"], ["--set", "x", "config"]])
+def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(trader.command, arguments, "trader") == ExitCode.USAGE
+
+
+def test_help_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(trader.command, ["--help"], "trader") == ExitCode.OK
+    assert "Exit codes:" in capsys.readouterr().out
