@@ -257,7 +257,9 @@ class Session:
         self.reply("error", now_ns, command_id, text(body), about, seq)
 
     def push(self, frame: bytes, kind: str, subscription: Subscription | None) -> None:
-        """Append a frame to the buffer."""
+        """Append a frame to the buffer; a closed session takes none."""
+        if self.is_closed:
+            return
         if self.tamper is not None:
             for each in self.tamper(kind, frame):
                 self._append(each, subscription)
