@@ -155,7 +155,7 @@ def _mismatch(value: object, wanted: object, owner: str, path: str) -> str:
     assert isinstance(wanted, type)
     if type(value) is wanted and not (isinstance(value, int) and abs(value) >= 2**63):
         return ""
-    word = f"number {value}" if wanted is int and isinstance(value, int | float) else _json_word(value)
+    word = f"number {value}" if wanted is int and type(value) in (int, float) else _json_word(value)
     return f"cannot unmarshal {word} into {where} of type {_GO_TYPES.get(wanted, 'string')}"
 
 

@@ -52,6 +52,7 @@ _CREATE_NEEDS = ("ticker", "side", "count", "price", "time_in_force", "self_trad
 _AMEND_NEEDS = ("ticker", "side", "price", "count")
 _AUTO_ROUTE = -1
 
+Item = TypeVar("Item", CreateOrderV2Request, BatchCancelOrdersV2RequestOrder)
 Word = TypeVar("Word", Side, TimeInForce, SelfTradePrevention)
 
 
@@ -67,7 +68,8 @@ def create_order(call: Call) -> Response:
 def batch_create(call: Call) -> Response:
     """Answer POST /portfolio/events/orders/batched: every order stands for itself."""
     assert isinstance(call.body, BatchCreateOrdersV2Request)
-    return reply(201, {"orders": [_create_item(call, body) for body in call.body.orders or ()]})
+    orders = _batch(call, call.body.orders)
+    return reply(201, {"orders": [_create_item(call, body) for body in orders]})
 
 
 def cancel_order(call: Call) -> Response:
@@ -85,7 +87,8 @@ def cancel_order(call: Call) -> Response:
 def batch_cancel(call: Call) -> Response:
     """Answer DELETE /portfolio/events/orders/batched: every order stands for itself."""
     assert isinstance(call.body, BatchCancelOrdersV2Request)
-    return reply(200, {"orders": [_cancel_item(call, body) for body in call.body.orders or ()]})
+    orders = _batch(call, call.body.orders)
+    return reply(200, {"orders": [_cancel_item(call, body) for body in orders]})
 
 
 def cancel_all(call: Call) -> Response:
@@ -132,6 +135,15 @@ def decrease_order(call: Call) -> Response:
         market_ticker=body.market_ticker or None,
     )
     return reply(200, render_decreased(call.apply(command)))
+
+
+def _batch(call: Call, orders: list[Item] | None) -> list[Item]:
+    """Return the orders of a batch; whether the key may touch them all is settled before the first one is tried."""
+    if not orders:
+        raise Rejected("missing_parameters", "orders")
+    for order in orders:
+        call.key.one_subaccount(order.subaccount)
+    return orders
 
 
 def _create_command(call: Call, body: CreateOrderV2Request) -> CreateOrder:

@@ -17,7 +17,6 @@ from common.errors import Expected, Rejected
 
 _STATUS_OF_CODE = {
     "not_found": 404,
-    "order_group_not_found": 404,
     "order_already_exists": 409,
     "fill_or_kill_insufficient_resting_volume": 409,
     "market_closed": 409,
