@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import messages
@@ -128,6 +128,7 @@ def test_crossed_snapshot_is_unfit_at_once():
     assert not book.is_fit
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 200))
 def test_book_equals_a_plain_dictionary_after_any_deltas(seed: int, count: int):
     rng = random.Random(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.trading.fees import taker_fee_usd_e6, worst_fee_usd_e6
@@ -45,6 +45,7 @@ def charged(accumulator: Decimal, revenue: Decimal, model: Decimal) -> tuple[Dec
     return trade_fee + rounding - rebate, accumulator - rebate
 
 
+@settings(deadline=None)
 @given(
     limit_e4=st.integers(1, 9999),
     fills=st.lists(st.tuples(st.integers(1, 300), st.integers(0, 9998)), min_size=1, max_size=30),

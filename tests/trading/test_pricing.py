@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.messages import Pricing
@@ -108,6 +108,7 @@ def test_amend_on_a_crossed_book_is_refused():
     assert code_of(price_amend(PASSIVE, "bid", 4300, 4300, CENTS)) == Code.CROSSED
 
 
+@settings(deadline=None)
 @given(
     pricing=st.sampled_from(list(Pricing)),
     side=st.sampled_from(["bid", "ask"]),
