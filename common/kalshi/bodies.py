@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from common.kalshi.wire import BookSide, Cents, Level, Number, OutcomeSide, PriceRow
+from common.kalshi.wire import BookSide, Cents, Level, Millis, Number, OutcomeSide, PriceRow, Seconds
 
 
 class OrderRow(msgspec.Struct):
@@ -60,7 +60,7 @@ class AckBody(msgspec.Struct):
     remaining_count: str | None = None
     reduced_by: str | None = None
     average_fill_price: str | None = None
-    ts_ms: Number | None = None
+    ts_ms: Millis | None = None
     error: ErrorRow | None = None
 
 
@@ -89,7 +89,7 @@ class FillRow(msgspec.Struct):
     book_side: BookSide | None = None
     outcome_side: OutcomeSide | None = None
     created_time: str | None = None
-    ts: Number | None = None
+    ts: Seconds | None = None
     subaccount_number: Number | None = None
     exchange_index: Number | None = None
 
@@ -143,7 +143,7 @@ class ShardBalance(msgspec.Struct):
 class BalanceBody(msgspec.Struct):
     balance_dollars: str
     portfolio_value: Cents
-    updated_ts: Number
+    updated_ts: Seconds
     balance_breakdown: list[ShardBalance] | None = None
 
 

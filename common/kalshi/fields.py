@@ -18,6 +18,7 @@ from common.kalshi.wire import Level as WireLevel
 from common.units import PRICE_ONE_E4, PriceGrid, PriceRange, parse_price_e4, parse_qty_e2, parse_usd_e6
 
 _DAY_S = 86_400
+_LAST_NS = 2**63 - 1
 _MOST = 2**53
 _EPOCH = datetime(1970, 1, 1)
 _MULTIPLIER_ONE_E4 = 10_000
@@ -69,7 +70,7 @@ def usd(text: str, field: str) -> int:
 
 def multiplier(value: Decimal, field: str) -> int:
     """Return a fee multiplier in 0.0001."""
-    if not value.is_finite() or abs(value) > _MULTIPLIER_ONE_E4:
+    if not value.is_finite() or value.adjusted() > 4:  # the digit count is safe to ask of any exponent
         raise WireError(f"{field}: {value} is not a fee multiplier")
     scaled = value * _MULTIPLIER_ONE_E4
     if scaled != int(scaled):
@@ -78,14 +79,16 @@ def multiplier(value: Decimal, field: str) -> int:
 
 
 def time_ns(text: str, field: str) -> int:
-    """Return the wall nanoseconds of an RFC 3339 time."""
+    """Return the wall nanoseconds of an RFC 3339 time; one that 63 bits cannot hold is the nearest they can."""
     try:
-        if text[-1:] != "Z":
-            return parse_iso(text)
-        since = datetime.fromisoformat(text[:-1]) - _EPOCH  # without zones: half the cost, on every delta
-        return (since.days * _DAY_S + since.seconds) * NS_PER_S + since.microseconds * NS_PER_US
+        if text[-1:] == "Z":  # always, so far; without zones it is half the cost, on every delta
+            since = datetime.fromisoformat(text[:-1]) - _EPOCH
+            moment_ns = (since.days * _DAY_S + since.seconds) * NS_PER_S + since.microseconds * NS_PER_US
+        else:
+            moment_ns = parse_iso(text)
     except (ValueError, OverflowError, TypeError) as error:
         raise WireError(f"{field}: {text!r:.60} is not a time") from error
+    return min(max(moment_ns, 0), _LAST_NS)
 
 
 def optional_time_ns(text: str | None, field: str) -> int:

@@ -14,7 +14,9 @@ import msgspec
 
 BookSide = Literal["bid", "ask"]
 OutcomeSide = Literal["yes", "no"]
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # ids, sequence numbers and stamps; JSON's safe integers
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # ids and sequence numbers; JSON's safe integers
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**63 // 10**9)]  # stamps whose nanoseconds fit 63 bits
+Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 // 10**6)]
 Cents = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Level = tuple[str, str]  # price in dollars, count
 
@@ -36,7 +38,7 @@ class Frame(msgspec.Struct, tag_field="type", kw_only=True):
     sid: Number = 0
     seq: Number | None = None
     id: Number | None = None
-    sending_ts_ms: Number | None = None
+    sending_ts_ms: Millis | None = None
 
 
 class SubscribedMsg(msgspec.Struct):
@@ -88,7 +90,7 @@ class DeltaMsg(msgspec.Struct, gc=False):
     delta_fp: str
     side: OutcomeSide
     ts: str | None = None
-    ts_ms: Number | None = None
+    ts_ms: Millis | None = None
     clock: Number | None = None
     client_order_id: str | None = None
 
@@ -108,7 +110,7 @@ class TickerMsg(msgspec.Struct):
     open_interest_fp: str
     last_trade_size_fp: str = "0.00"
     time: str | None = None
-    ts_ms: Number | None = None
+    ts_ms: Millis | None = None
 
 
 class TickerFrame(Frame, tag="ticker", kw_only=True):
@@ -120,7 +122,7 @@ class TradeMsg(msgspec.Struct):
     market_ticker: str
     yes_price_dollars: str
     count_fp: str
-    ts_ms: Number
+    ts_ms: Millis
     taker_book_side: BookSide | None = None
     taker_outcome_side: OutcomeSide | None = None
     is_block_trade: bool = False
@@ -139,7 +141,7 @@ class FillMsg(msgspec.Struct):
     count_fp: str
     fee_cost: str
     post_position_fp: str
-    ts_ms: Number
+    ts_ms: Millis
     book_side: BookSide | None = None
     outcome_side: OutcomeSide | None = None
     exchange_index: Number = 0
@@ -182,9 +184,9 @@ class UserOrderMsg(msgspec.Struct):
     outcome_side: OutcomeSide | None = None
     exchange_index: Number = 0
     order_group_id: str | None = None
-    created_ts_ms: Number | None = None
-    last_updated_ts_ms: Number | None = None
-    expiration_ts_ms: Number | None = None
+    created_ts_ms: Millis | None = None
+    last_updated_ts_ms: Millis | None = None
+    expiration_ts_ms: Millis | None = None
     last_update_reason: str | None = None
     subaccount_number: Number | None = None
 
@@ -201,12 +203,12 @@ class LifecycleMsg(msgspec.Struct):
     market_ticker: str
     event_type: str
     exchange_index: Number | None = None
-    open_ts: Number | None = None
-    close_ts: Number | None = None
+    open_ts: Seconds | None = None
+    close_ts: Seconds | None = None
     result: str | None = None
     settlement_value: str | None = None
-    determination_ts: Number | None = None
-    settled_ts: Number | None = None
+    determination_ts: Seconds | None = None
+    settled_ts: Seconds | None = None
     price_level_structure: str | None = None
     price_ranges: list[PriceRow] | None = None
     additional_metadata: LifecycleMetadata | None = None
@@ -229,7 +231,7 @@ class FeeUpdateFrame(Frame, tag="event_fee_update", kw_only=True):
 class GroupMsg(msgspec.Struct):
     event_type: str
     order_group_id: str
-    ts_ms: Number
+    ts_ms: Millis
     contracts_limit_fp: str | None = None
 
 

@@ -1,0 +1,182 @@
+"""What is known of the watched markets, and what must be read next to know it: discovery, terms, life and death. Pure.
+
+A market begins with its row in a listing, becomes tradable when the fee terms of its event and series are known, and is
+looked at again after its close until the exchange says what it paid.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from common.clock import NS_PER_S, Now
+from common.kalshi.types import EventInfo, LifecycleReport, MarketInfo, SeriesInfo
+from common.messages import Market, MarketMode
+
+LOOK_AGAIN_NS = 3 * NS_PER_S  # at a market whose state may change without a word: opening, closed, determined
+RETIRE_AFTER_NS = 60 * NS_PER_S  # after the final state, so that everybody has heard it
+_FINAL = "finalized"
+_MODE_OF_STATUS = {"initialized": "not open yet", "inactive": "deactivated by the exchange"}
+
+
+class Watched(msgspec.Struct):
+    """One watched market."""
+
+    info: MarketInfo
+    chosen: bool  # by list or discovery; otherwise it is watched only because we hold something in it
+    looked_mono_ns: int = 0
+    final_mono_ns: int = 0  # when its final state was first known
+
+
+class MarketWatch:
+    """The watched markets and the terms of their events and series."""
+
+    def __init__(self) -> None:
+        self.markets: dict[str, Watched] = {}
+        self.events: dict[str, EventInfo] = {}
+        self.series: dict[str, SeriesInfo] = {}
+        self.changed: dict[str, None] = {}
+
+    def note(self, info: MarketInfo, now: Now, chosen: bool) -> bool:
+        """Take a market's row; return whether it is new."""
+        watched = self.markets.get(info.ticker)
+        if watched is None:
+            self.markets[info.ticker] = Watched(info=info, chosen=chosen, looked_mono_ns=now.mono_ns)
+            self.changed[info.ticker] = None
+            return True
+        watched.looked_mono_ns = now.mono_ns
+        watched.chosen = watched.chosen or chosen
+        if watched.info != info:
+            watched.info = info
+            self.changed[info.ticker] = None
+        if info.status == _FINAL and not watched.final_mono_ns:
+            watched.final_mono_ns = now.mono_ns
+        return False
+
+    def note_event(self, event: EventInfo) -> None:
+        """Take an event's row; its markets' terms may be known now."""
+        self.events[event.ticker] = event
+        self._touch(event.ticker)
+
+    def note_series(self, series: SeriesInfo) -> None:
+        """Take a series' row."""
+        self.series[series.ticker] = series
+        for event in self.events.values():
+            if event.series_ticker == series.ticker:
+                self._touch(event.ticker)
+
+    def note_lifecycle(self, report: LifecycleReport) -> bool:
+        """Take a word of the lifecycle channel; return whether the market should be read again."""
+        watched = self.markets.get(report.ticker)
+        if watched is None:
+            return False
+        info = watched.info
+        match report.kind:
+            case "deactivated":
+                info = msgspec.structs.replace(info, status="inactive")
+            case "close_date_updated" if report.close_ns:
+                info = msgspec.structs.replace(info, close_ns=report.close_ns)
+            case "price_level_structure_updated" if report.price_ranges:
+                info = msgspec.structs.replace(info, price_ranges=report.price_ranges)
+            case "determined":
+                info = msgspec.structs.replace(
+                    info, status="determined", result=report.result, value_e4=report.value_e4
+                )
+        if info != watched.info:
+            watched.info = info
+            self.changed[report.ticker] = None
+        return True
+
+    def note_fees(self, event_ticker: str, fee_type: str | None, multiplier_e4: int | None) -> None:
+        """Take a change of an event's fee terms."""
+        event = self.events.get(event_ticker)
+        if event is not None:
+            self.events[event_ticker] = msgspec.structs.replace(event, fee_type=fee_type, multiplier_e4=multiplier_e4)
+            self._touch(event_ticker)
+
+    def _touch(self, event_ticker: str) -> None:
+        for ticker, watched in self.markets.items():
+            if watched.info.event_ticker == event_ticker:
+                self.changed[ticker] = None
+
+    # --- questions ---
+
+    def missing_events(self) -> list[str]:
+        """Return the events whose terms must be read."""
+        wanted = dict.fromkeys(watched.info.event_ticker for watched in self.markets.values())
+        return [ticker for ticker in wanted if ticker not in self.events]
+
+    def missing_series(self) -> list[str]:
+        """Return the series whose terms must be read."""
+        wanted = dict.fromkeys(event.series_ticker for event in self.events.values())
+        return [ticker for ticker in wanted if ticker not in self.series]
+
+    def to_look_at(self, now: Now) -> list[str]:
+        """Return the markets that are past a moment at which their state changes without a word."""
+        return [
+            ticker
+            for ticker, watched in self.markets.items()
+            if self._in_between(watched.info, now) and now.mono_ns - watched.looked_mono_ns >= LOOK_AGAIN_NS
+        ]
+
+    def _in_between(self, info: MarketInfo, now: Now) -> bool:
+        return info.status != _FINAL and (now.wall_ns >= info.close_ns or info.status != "active")
+
+    def over(self, now: Now) -> list[str]:
+        """Return the markets that everybody has heard the end of."""
+        return [
+            ticker
+            for ticker, watched in self.markets.items()
+            if watched.final_mono_ns and now.mono_ns - watched.final_mono_ns >= RETIRE_AFTER_NS
+        ]
+
+    def wants_book(self, ticker: str, now: Now) -> bool:
+        """Say whether a market's book is still worth a subscription."""
+        info = self.markets[ticker].info
+        return info.status in ("active", "inactive", "initialized") and now.wall_ns < info.close_ns + 30 * NS_PER_S
+
+    def mode(self, ticker: str, now: Now) -> tuple[MarketMode, str]:
+        """Return what may be done in a market, and why not everything."""
+        watched = self.markets[ticker]
+        info = watched.info
+        if info.status != "active":
+            return MarketMode.BLOCKED, _MODE_OF_STATUS.get(info.status, info.status)
+        if now.wall_ns >= info.close_ns:
+            return MarketMode.BLOCKED, "closed"
+        if self._terms(info.event_ticker) is None:
+            return MarketMode.BLOCKED, "fee terms not known yet"
+        if not watched.chosen:
+            return MarketMode.REDUCE_ONLY, "not among the chosen markets"
+        return MarketMode.TRADABLE, ""
+
+    def _terms(self, event_ticker: str) -> tuple[str, str, int] | None:
+        """Return series, fee type and multiplier of an event's markets, or None while they are not known."""
+        event = self.events.get(event_ticker)
+        series = self.series.get(event.series_ticker) if event else None
+        if event is None or series is None:
+            return None
+        multiplier_e4 = series.multiplier_e4 if event.multiplier_e4 is None else event.multiplier_e4
+        return series.ticker, event.fee_type or series.fee_type, multiplier_e4
+
+    def message(self, ticker: str, now: Now) -> Market:
+        """Return a market as it is published."""
+        info = self.markets[ticker].info
+        mode, reason = self.mode(ticker, now)
+        series_ticker, fee_type, multiplier_e4 = self._terms(info.event_ticker) or ("", "quadratic", 10_000)
+        return Market(
+            ticker=ticker,
+            event_ticker=info.event_ticker,
+            series_ticker=series_ticker,
+            mode=mode,
+            reason=reason,
+            status=info.status,
+            title=info.title,
+            open_wall_ns=info.open_ns,
+            close_wall_ns=info.close_ns,
+            price_ranges=info.price_ranges,
+            shard=info.shard,
+            fee_type=fee_type,
+            fee_multiplier_e4=multiplier_e4,
+            result=info.result,
+            value_e4=info.value_e4,
+            volume_e2=info.volume_e2,
+        )
