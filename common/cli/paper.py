@@ -23,17 +23,21 @@ def command() -> None:
 
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="Print what the exchange says about itself, its key id included.")
+@click.option("--only", type=click.Choice(["rest", "ws", "control"]), help="Print this address alone, for scripts.")
 @click.pass_obj
-def info(context: Context, as_json: bool) -> None:
+def info(context: Context, as_json: bool, only: str | None) -> None:
     """Print where the paper exchange listens and which markets it has; exit 3 when it is not running.
 
-    Example: trader paper info --json
+    Example: trader paper info --only rest
     """
     config = context.load()
     paper = read_paper_exchange(config.run_dir)
     if not is_serving(paper):
         raise Failure(f"no paper exchange runs in {config.run_dir}; scripts/run starts it", ExitCode.NOT_RUNNING)
-    click.echo(msgspec.json.encode(paper) if as_json else _describe(paper, config))
+    if only is not None:
+        click.echo(getattr(paper, only))
+    else:
+        click.echo(msgspec.json.encode(paper) if as_json else _describe(paper, config))
 
 
 def _describe(paper: PaperExchange, config: Config) -> str:

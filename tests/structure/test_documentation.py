@@ -52,6 +52,13 @@ def check_arguments(command: click.Command, words: list[str]) -> None:
         assert len(rest) <= sum(isinstance(parameter, click.Argument) for parameter in command.params), rest
 
 
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_help_shows_every_exit_code(command: click.Command) -> None:
+    page = command.get_help(click.Context(command))
+    for code in ExitCode:
+        assert f"{code.value:>2}  {code.meaning}" in page
+
+
 def shell_lines(document: Path) -> Iterator[str]:
     """Yield the commands of a document's shell blocks."""
     for block in re.findall(r"```sh\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
@@ -77,7 +84,7 @@ def test_every_link_and_file_name_in_a_document_exists(document: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     quoted = [name for name in re.findall(r"`([^`\n]+)`", prose) if FILE_NAME.fullmatch(name)]
-    made_at_run_time = ("run/", "RUN/", "/", "~", ".venv/")
+    made_at_run_time = ("run/", "RUN/", "/", "~", ".venv/", "--")
     missing = [name for name in links + quoted if not name.startswith(made_at_run_time) and not exists(name)]
     assert missing == []
 

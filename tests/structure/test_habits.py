@@ -7,6 +7,7 @@ import ast
 from tests.structure.source import ROOT, code, functions, modules
 
 FILE_LINES_MAX = 450
+TEST_FILE_LINES_MAX = 750
 FUNCTION_LINES_MAX = 60
 
 LONGER_FILES: dict[str, int] = {
@@ -19,6 +20,7 @@ LONGER_FUNCTIONS: dict[str, int] = {}
 """Likewise for functions, as "path:name"."""
 
 BROAD_EXCEPTS: dict[str, int] = {
+    "common/bus/runner.py": 1,  # the one loop of every process on the bus: logs, marks the crash, exits 1
     "common/server/app.py": 1,  # the exchange's loop: logs, and stops unless only one answer is lost
     "processes/inference.py": 1,  # a policy is replaceable code: what it raises costs its market, not the process
 }
@@ -27,9 +29,10 @@ BROAD_EXCEPTS: dict[str, int] = {
 
 def test_files_stay_short_enough_to_have_one_job() -> None:
     lengths = {module.place: module.text.count("\n") for module in modules("common", "processes", "tests")}
-    limits = {place: LONGER_FILES.get(place, FILE_LINES_MAX) for place in lengths}
+    usual = {place: TEST_FILE_LINES_MAX if place.startswith("tests/") else FILE_LINES_MAX for place in lengths}
+    limits = usual | LONGER_FILES
     assert {place: lines for place, lines in lengths.items() if lines > limits[place]} == {}
-    assert {place for place in LONGER_FILES if lengths.get(place, 0) <= FILE_LINES_MAX} == set(), "no longer needed"
+    assert {place for place in LONGER_FILES if lengths.get(place, 0) <= usual[place]} == set(), "no longer needed"
 
 
 def test_functions_stay_short_enough_to_read_at_once() -> None:
@@ -56,9 +59,8 @@ def test_no_exception_is_caught_that_is_not_understood() -> None:
     found: dict[str, int] = {}
     for module in modules("common", "processes", "tests"):
         handlers = (node for node in ast.walk(module.tree) if isinstance(node, ast.ExceptHandler))
-        if count := sum(map(catches_everything, handlers)):
-            found[module.place] = count
-    assert found == BROAD_EXCEPTS
+        found[module.place] = sum(map(catches_everything, handlers))
+    assert {place: count for place, count in found.items() if count > BROAD_EXCEPTS.get(place, 0)} == {}
 
 
 def test_nothing_is_global_and_mutable_by_statement() -> None:
