@@ -67,7 +67,7 @@ PROCESSES: dict[str, Process] = {
         ),
         Process(
             name="feed", job="market data stream, books, discovery, exchange status, clock", priority=30,
-            reads=("rate_limits",), streams=("market",), rest="public", read_share=40,
+            reads=("rate_limits", "position"), streams=("market",), rest="public", read_share=40,
         ),
         Process(
             name="execution", job="admission, orders, cancels: the only one that writes to the exchange", priority=30,
