@@ -7,6 +7,7 @@ TraderError
   - WireError            an answer or frame of the exchange that does not have its documented form
   - Failure              a command could not do what it was asked (carries its exit code)
   - Rejected             the exchange's core refuses an operation (carries Kalshi's code)
+  - FrameError           bytes on the bus do not have the form of our frames; counted and dropped by the reader
   - LogDamaged           an append-only log holds bytes that were never written to it; never repaired in silence
 - BrokenInvariant        something that must be true is not; never caught except by the runner, which halts
 """
@@ -76,6 +77,10 @@ class Rejected(Expected):
         super().__init__(f"{code}: {details}" if details else code)
         self.code = code
         self.details = details
+
+
+class FrameError(Expected):
+    """What came over the bus is not one of our frames."""
 
 
 class LogDamaged(Expected):

@@ -772,3 +772,4 @@ class Events(Reply, frozen=True, kw_only=True):
     topic: str
     first_kept: int
     events: tuple[msgspec.Raw, ...]
+    last: int = -1  # number of the owner's last event; -1: not said

@@ -74,7 +74,7 @@ class EventLog(Generic[E]):
         skipped = max(0, request.after - self.first_kept + 1)
         wanted = islice(self._events, skipped, skipped + ANSWERED_EVENTS_MAX)
         events = tuple(msgspec.Raw(_encode(event)) for event in wanted)
-        return Events(topic=self.topic, first_kept=self.first_kept, events=events)
+        return Events(topic=self.topic, first_kept=self.first_kept, events=events, last=self.last_number)
 
     def _add(self, event: E) -> None:
         self._events.append(event)

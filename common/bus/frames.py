@@ -1,0 +1,165 @@
+"""Frames: what travels between processes, and the only place that builds and reads it.
+
+A published message has three frames: subject `topic/key/` (the closing slash makes prefix subscriptions exact; a topic
+without a key is `topic/`), header, body. A request has two, header and body; so has its reply. Header and body are
+JSON, so that a person can read them on the wire; the body is the tagged struct.
+
+Whatever does not have this form raises `FrameError`: readers count it, say so once in a while, and deliver nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from common.errors import FrameError
+from common.messages import SCHEMA_VERSION, Message, Reply, Request
+from common.registry import REQUESTS, TOPICS
+
+SUBJECT_BYTES_MAX = 256
+HEADER_BYTES_MAX = 2_048
+BODY_BYTES_MAX = 8 << 20  # the largest are replies that repeat events
+
+REQUEST_ECHO = "request"  # `request/<Name>/`: what a process asked, on its own publisher
+REPLY_ECHO = "reply"  # `reply/<Name>/`: what came of it; Name is the request's
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes before a published body. Times are of the machine's monotonic clock."""
+
+    publisher: str
+    session: str  # of this life of the publisher
+    epoch: int  # higher in every life
+    seq: int  # of this subject in this session, from 1
+    sent_ns: int
+    number: int = 0  # of this event among its owner's events of the topic, from 1; 0: not an event
+    origin_ns: int = 0  # receipt of what caused it
+    cause: str = ""
+    version: int = SCHEMA_VERSION
+
+
+class RequestHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes before a request."""
+
+    sender: str
+    session: str
+    epoch: int
+    request_id: str
+    sent_ns: int
+    expires_ns: int  # the owner must not act on it later
+    cause: str = ""
+    version: int = SCHEMA_VERSION
+
+
+class ReplyHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes before a reply."""
+
+    owner: str
+    session: str
+    epoch: int
+    request_id: str
+    sent_ns: int
+    version: int = SCHEMA_VERSION
+
+
+class Frame(NamedTuple):
+    """A published message as received: header decoded, body not yet."""
+
+    topic: str
+    key: str
+    header: Header
+    body: bytes
+
+
+Decoded = TypeVar("Decoded")
+Parts = Sequence[bytes]
+
+encode_json = msgspec.json.Encoder().encode
+
+_HEADER = msgspec.json.Decoder(Header)
+_REQUEST_HEADER = msgspec.json.Decoder(RequestHeader)
+_REPLY_HEADER = msgspec.json.Decoder(ReplyHeader)
+_OF_TOPIC = {topic.name: msgspec.json.Decoder(topic.schema) for topic in TOPICS.values()}
+_REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(reduce(or_, [row.schema for row in REQUESTS.values()]))
+_REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(reduce(or_, [row.reply for row in REQUESTS.values()]))
+
+
+def encode_subject(topic: str, key: str = "") -> bytes:
+    """Return the first frame of a message of this topic and key."""
+    assert topic and "/" not in topic, topic
+    assert "/" not in key and key.isascii() and (not key or key.isprintable()), key
+    subject = f"{topic}/{key}/" if key else f"{topic}/"
+    assert len(subject) <= SUBJECT_BYTES_MAX, subject
+    return subject.encode("ascii")
+
+
+def decode_subject(subject: bytes) -> tuple[str, str]:
+    """Return topic and key of a subject."""
+    if len(subject) > SUBJECT_BYTES_MAX or not subject.endswith(b"/") or not subject.isascii():
+        raise FrameError(f"subject {subject[:60]!r}: not topic/ or topic/key/")
+    topic, _, rest = subject.decode("ascii").partition("/")
+    key = rest[:-1]
+    if not topic or "/" in key or (rest and not key) or not (topic + key).isprintable():
+        raise FrameError(f"subject {subject[:60]!r}: not topic/ or topic/key/")
+    return topic, key
+
+
+def encode_body(message: msgspec.Struct) -> bytes:
+    """Return a message as its tagged JSON."""
+    body = encode_json(message)
+    assert len(body) <= BODY_BYTES_MAX, (type(message).__name__, len(body))
+    return body
+
+
+def decode_header(data: bytes) -> Header:
+    """Return a published message's header."""
+    header = _decode(_HEADER, data, HEADER_BYTES_MAX, "header")
+    if header.seq < 1 or header.number < 0:
+        raise FrameError(f"header: seq {header.seq}, number {header.number}")
+    return header
+
+
+def decode_request_header(data: bytes) -> RequestHeader:
+    """Return a request's header."""
+    return _decode(_REQUEST_HEADER, data, HEADER_BYTES_MAX, "request header")
+
+
+def decode_reply_header(data: bytes) -> ReplyHeader:
+    """Return a reply's header."""
+    return _decode(_REPLY_HEADER, data, HEADER_BYTES_MAX, "reply header")
+
+
+def decode_message(topic: str, body: bytes) -> Message:
+    """Return the body of a published message as its topic's type."""
+    return _decode(_OF_TOPIC[topic], body, BODY_BYTES_MAX, topic)
+
+
+def decode_request(body: bytes) -> Request:
+    """Return the body of a request."""
+    return _decode(_REQUEST, body, BODY_BYTES_MAX, "request")
+
+
+def decode_reply(body: bytes) -> Reply:
+    """Return the body of a reply."""
+    return _decode(_REPLY, body, BODY_BYTES_MAX, "reply")
+
+
+def decode_frame(parts: Parts) -> Frame:
+    """Return a published message of any topic, its body as it is."""
+    if len(parts) != 3:
+        raise FrameError(f"{len(parts)} frames instead of subject, header, body")
+    topic, key = decode_subject(parts[0])
+    return Frame(topic, key, decode_header(parts[1]), parts[2])
+
+
+def _decode(decoder: msgspec.json.Decoder[Decoded], data: bytes, bytes_max: int, what: str) -> Decoded:
+    if len(data) > bytes_max:
+        raise FrameError(f"{what}: {len(data)} bytes, allowed are {bytes_max}")
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        raise FrameError(f"{what}: {error}") from error

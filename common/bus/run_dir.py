@@ -1,0 +1,110 @@
+"""The run directory: where everything that a group keeps and listens on is found, and that it is nobody else's.
+
+All sockets, locks, journals and latches of a group lie below one directory of mode 0700. `endpoint` is the single place
+where a process's address is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.config import UNIX_PATH_MAX
+from common.errors import ConfigError
+from common.log.files import write_file
+
+Door = Literal["pub", "main", "control"]
+
+PRIVATE_UMASK = 0o077  # libzmq makes its sockets with the process's umask, and journals hold orders
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The places of one group."""
+
+    root: Path
+
+    @property
+    def sockets(self) -> Path:
+        """Return where the doors are."""
+        return self.root / "sockets"
+
+    @property
+    def locks(self) -> Path:
+        """Return where the roles' locks and epochs are."""
+        return self.root / "locks"
+
+    @property
+    def journals(self) -> Path:
+        """Return where the journals are."""
+        return self.root / "journals"
+
+    @property
+    def inputs(self) -> Path:
+        """Return where the input logs are."""
+        return self.root / "inputs"
+
+    @property
+    def crashes(self) -> Path:
+        """Return where crash marks and dumps are."""
+        return self.root / "crashes"
+
+    def journal(self, process: str) -> Path:
+        """Return a process's journal."""
+        return self.journals / f"{process}.log"
+
+    def input_log(self, process: str) -> Path:
+        """Return a process's input log."""
+        return self.inputs / f"{process}.log"
+
+    def journal_id(self) -> str:
+        """Return the random id of this directory's journals, made once; our client order ids carry it.
+
+        It lies with the journals: without them, the orders that they knew are not ours.
+        """
+        path = self.journals / "id"
+        while not path.exists():
+            made = self.journals / f"id.{os.getpid()}"
+            write_file(made, secrets.token_hex(4).encode())
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)  # another process may do the same now; the first one counts
+            made.unlink()
+        return path.read_text(encoding="ascii")
+
+    def socket(self, process: str, door: Door) -> Path:
+        """Return the file of a door; raise `ConfigError` when the path is longer than the system allows."""
+        path = self.sockets / f"{process}.{door}"
+        size = len(os.fsencode(path))
+        if size > UNIX_PATH_MAX:
+            raise ConfigError(
+                f"run directory {self.root}: the socket {path} has {size} bytes, "
+                f"allowed are {UNIX_PATH_MAX}; choose a shorter run directory"
+            )
+        return path
+
+    def endpoint(self, process: str, door: Door) -> str:
+        """Return the ZeroMQ address of a door."""
+        return f"ipc://{self.socket(process, door)}"
+
+    def prepare(self) -> None:
+        """Make what is missing, for our user alone; raise `ConfigError` where that cannot be."""
+        os.umask(PRIVATE_UMASK)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            for place in (self.sockets, self.locks, self.journals, self.inputs, self.crashes):
+                place.mkdir(exist_ok=True)
+                place.chmod(0o700)
+        except OSError as error:
+            raise ConfigError(f"run directory {self.root}: {error}") from error
+
+    def check_socket(self, process: str, door: Door) -> None:
+        """Assert that a bound door is a socket that only we can use."""
+        mode = self.socket(process, door).stat().st_mode
+        assert stat.S_ISSOCK(mode), (process, door)
+        assert stat.S_IMODE(mode) & 0o077 == 0, (process, door, oct(mode))

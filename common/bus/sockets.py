@@ -1,0 +1,87 @@
+"""Sockets: how ours are made, and how they tell that the other side came or went.
+
+Every socket has bounds and never lingers. What happens at the bound is the business of the class that owns the socket.
+`ZMQ_CONFLATE` is never used: it keeps one message per socket, whatever its subject, and cuts multipart messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from common.bus.frames import BODY_BYTES_MAX
+
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+
+SUBJECTS_MAX = 8_000  # state subjects of one publisher
+QUEUE_MAX = 4 * SUBJECTS_MAX + 1  # messages waiting per connection: a welcome and a re-send of all fit, twice over
+REQUESTS_QUEUED_MAX = 1_000
+_MESSAGE_BYTES_MAX = BODY_BYTES_MAX + 4_096
+_LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+
+
+def open_socket(context: Context, kind: int, queue_max: int, options: Mapping[int, int] | None = None) -> Socket:
+    """Return a new socket with our bounds; options that bind or connect must find already set."""
+    socket: Socket = context.socket(kind)
+    socket.set(zmq.LINGER, 0)
+    socket.set(zmq.SNDHWM, queue_max)
+    socket.set(zmq.RCVHWM, queue_max)
+    socket.set(zmq.MAXMSGSIZE, _MESSAGE_BYTES_MAX)
+    for option, value in (options or {}).items():
+        socket.set(option, value)
+    return socket
+
+
+def is_readable(socket: Socket) -> bool:
+    """Say whether a socket has something to receive."""
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+
+
+def descriptor(socket: Socket) -> int:
+    """Return the file descriptor that tells, edge-triggered, of a socket's events."""
+    return int(socket.get(zmq.FD))
+
+
+def receive_all(socket: Socket, limit: int) -> Iterator[list[bytes]]:
+    """Yield what has arrived, at most `limit` messages."""
+    for _ in range(limit):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+
+
+class LinkEvent(NamedTuple):
+    """A connection of a connecting socket came up or went down."""
+
+    endpoint: str
+    is_up: bool
+
+
+class LinkMonitor:
+    """Tells when a connecting socket's connections come up and go down, from ZeroMQ's own events."""
+
+    def __init__(self, watched: Socket) -> None:
+        self._watched = watched
+        self.socket: Socket = watched.get_monitor_socket(_LINK_EVENTS)
+        self.socket.set(zmq.LINGER, 0)
+
+    def events(self) -> list[LinkEvent]:
+        """Return what happened since the last call."""
+        found = []
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event = parse_monitor_message(self.socket.recv_multipart(zmq.NOBLOCK))
+                up = event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+                found.append(LinkEvent(event["endpoint"].decode(), up))
+        return found
+
+    def close(self) -> None:
+        """Stop watching; to be called before the watched socket is closed."""
+        self._watched.disable_monitor()
+        self.socket.close()

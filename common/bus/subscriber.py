@@ -1,0 +1,253 @@
+"""Subscriber: the one socket on which a process hears the others.
+
+One `receive` takes all that has arrived. State is conflated per subject: of a burst only the newest message is
+delivered, at the place of its last arrival, so it never overtakes an event that came before it. Events are put in order
+by their numbers, none left out (see event_reader). Re-sent state, earlier lives and malformed frames deliver nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import zmq
+
+from common.bus.event_reader import EventReader
+from common.bus.frames import Header, Parts, decode_header, decode_message, decode_subject
+from common.bus.peers import Peers
+from common.bus.sockets import QUEUE_MAX, Context, LinkMonitor, open_socket, receive_all
+from common.clock import NS_PER_S, Now
+from common.effects import Delivered, EventsLost, Input, SubjectStale
+from common.errors import FrameError
+from common.logs import Log
+from common.messages import Events, Heartbeat
+from common.registry import TOPICS
+
+STALE_NS = 3 * NS_PER_S
+HEARTBEAT = "heartbeat"
+
+
+class Delivery(NamedTuple):
+    """Something for the core; with its JSON where it came over the bus."""
+
+    message: Delivered
+    body: bytes | None = None
+
+
+class _Subject:
+    """The last that was heard of a subject."""
+
+    __slots__ = ("burst", "header_bytes", "heard_ns", "is_state", "key", "place", "seq", "session", "topic")
+
+    def __init__(self, topic: str, key: str) -> None:
+        self.topic = topic
+        self.key = key
+        self.is_state = TOPICS[topic].kind == "state"
+        self.header_bytes = b""
+        self.session = ""
+        self.seq = 0
+        self.heard_ns = 0
+        self.burst = 0  # the last burst with a message of this subject, and its place there
+        self.place = 0
+
+
+class _Life(NamedTuple):
+    """The present life of a publisher."""
+
+    session: str
+    epoch: int
+
+
+class Subscriber:
+    """Connects to all publishers of some topics. Not thread-safe; all times are given."""
+
+    def __init__(
+        self, context: Context, topics: Iterable[str], endpoints: Mapping[str, str], now: Now, log: Log
+    ) -> None:
+        self.peers = Peers()
+        self.bad_frames = 0
+        self.dropped = 0  # messages that the publisher numbered and that never came
+        self.outdated = 0
+        self.events_lost = 0
+        self.events: dict[tuple[str, str], EventReader] = {}  # by owner and topic
+        self._log = log
+        self._started_wall_ns = now.wall_ns
+        self._topics = frozenset(topics)
+        self._event_topics = [topic for topic in self._topics if TOPICS[topic].kind == "event"]
+        self._process_of = {endpoint: process for process, endpoint in endpoints.items()}
+        self._subjects: OrderedDict[bytes, _Subject] = OrderedDict()  # longest silent first
+        self._lives: dict[str, _Life] = {}  # by publisher
+        self._burst: list[tuple[str, bytes] | Input | None] = []  # (topic, body); None: a newer one follows
+        self._burst_number = 1
+        self.socket = open_socket(context, zmq.SUB, QUEUE_MAX)
+        self.monitor = LinkMonitor(self.socket)
+        # The heartbeat goes first, so that it is the first thing a new connection brings.
+        for topic in sorted(self._topics, key=lambda topic: topic != HEARTBEAT):
+            self.socket.subscribe(f"{topic}/".encode())
+        for endpoint in endpoints.values():
+            self.socket.connect(endpoint)
+
+    def receive(self, mono_ns: int) -> list[Delivery]:
+        """Return everything new, in order."""
+        links = self.monitor.events()  # read first: what came before a connection closed is still delivered before
+        received = 0
+        for received, parts in enumerate(receive_all(self.socket, QUEUE_MAX), start=1):  # noqa: B007
+            try:
+                self._hear(parts, mono_ns)
+            except FrameError as error:
+                self._count_bad(error)
+        for link in links:
+            if not link.is_up:
+                self._burst += self.peers.disconnected(self._process_of[link.endpoint], mono_ns)
+        if received < QUEUE_MAX:  # nobody is called silent whose messages may still wait
+            self._burst += self.peers.silent(mono_ns)
+            self._find_stale(mono_ns)
+        return self._take_burst()
+
+    def repair(self, owner: str, topic: str, after: int, session: str, reply: Events) -> list[Delivery]:
+        """Take an owner's answer to a question for missing events."""
+        reader = self.events[owner, topic]
+        if not TOPICS[topic].durable and session != self._lives[owner].session:
+            return []  # another life's numbers
+        caught = reader.repair(after, reply)
+        self._lose(caught.lost)
+        self._burst += ((topic, body) for body in caught.bodies)
+        return self._take_burst()
+
+    def follow(self, topic: str, after: int) -> None:
+        """Deliver a durable topic's events after this number."""
+        row = TOPICS[topic]
+        assert row.durable, topic
+        assert topic in self._topics, topic
+        self._reader(row.owners[0], topic).follow(after)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.monitor.close()
+        self.socket.close()
+
+    def _hear(self, parts: Parts, mono_ns: int) -> None:
+        """Take one message as it came."""
+        if len(parts) != 3:
+            raise FrameError(f"{len(parts)} frames instead of subject, header, body")
+        name, header_bytes, body = parts
+        subject = self._subjects.get(name)
+        if subject is None:
+            subject = self._new_subject(name)
+        elif subject.header_bytes == header_bytes:  # sent again
+            subject.heard_ns = mono_ns
+            self._subjects.move_to_end(name)
+            return
+        header = decode_header(header_bytes)
+        if not self._is_current(subject, header):
+            return
+        subject.heard_ns = mono_ns
+        self._subjects[name] = subject
+        self._subjects.move_to_end(name)
+        if not self._advance(subject, header):
+            return
+        subject.header_bytes = header_bytes
+        if not subject.is_state:
+            reader = self._reader(header.publisher, subject.topic)
+            self._burst += ((subject.topic, ready) for ready in reader.hear(header.number, body))
+            return
+        if subject.burst == self._burst_number:
+            self._burst[subject.place] = None
+        subject.burst, subject.place = self._burst_number, len(self._burst)
+        self._burst.append((subject.topic, body))
+        if subject.topic == HEARTBEAT:
+            self._hear_heartbeat(header, body, mono_ns)
+
+    def _new_subject(self, name: bytes) -> _Subject:
+        topic, key = decode_subject(name)
+        if topic not in self._topics:
+            raise FrameError(f"topic {topic!r:.40} was not subscribed to")
+        if bool(key) != bool(TOPICS[topic].key):
+            raise FrameError(f"{topic}: key {key!r:.40}")
+        return _Subject(topic, key)
+
+    def _is_current(self, subject: _Subject, header: Header) -> bool:
+        """Check who speaks; notice a new life of the publisher."""
+        publisher = header.publisher
+        if publisher not in TOPICS[subject.topic].owners:
+            raise FrameError(f"{subject.topic}: not published by {publisher!r:.40}")
+        if subject.is_state == bool(header.number):
+            raise FrameError(f"{subject.topic}: number {header.number}")
+        life = self._lives.get(publisher)
+        if life is None or header.epoch > life.epoch:
+            self._begin_life(publisher, _Life(header.session, header.epoch), is_first=life is None)
+        elif header.session != life.session:
+            self.outdated += 1
+            return False
+        return True
+
+    def _begin_life(self, publisher: str, life: _Life, is_first: bool) -> None:
+        self._lives[publisher] = life
+        for (owner, _), reader in self.events.items():
+            if owner == publisher:
+                self._lose(reader.begin_life(is_first))
+
+    def _lose(self, lost: EventsLost | None) -> None:
+        if lost is not None:
+            self.events_lost += lost.last - lost.first + 1
+            self._burst.append(lost)
+
+    def _advance(self, subject: _Subject, header: Header) -> bool:
+        """Say whether a message is newer than the last of its subject; count what is missing between."""
+        if header.session == subject.session:
+            if header.seq <= subject.seq:
+                return False
+            self.dropped += header.seq - subject.seq - 1
+        subject.session, subject.seq = header.session, header.seq
+        return True
+
+    def _hear_heartbeat(self, header: Header, body: bytes, mono_ns: int) -> None:
+        """Learn from a heartbeat that its process lives, and which events it has published."""
+        heartbeat = decode_message(HEARTBEAT, body)
+        assert isinstance(heartbeat, Heartbeat)
+        process = header.publisher
+        self._burst += self.peers.heard(process, header.session, header.sent_ns, mono_ns)
+        is_newborn = heartbeat.started_wall_ns > self._started_wall_ns
+        for topic in self._event_topics:
+            last = heartbeat.last_numbers.get(topic)
+            if process in TOPICS[topic].owners and (last is not None or not TOPICS[topic].durable):
+                ready = self._reader(process, topic).told(last or 0, is_newborn)
+                self._burst += ((topic, body) for body in ready)
+
+    def _reader(self, owner: str, topic: str) -> EventReader:
+        reader = self.events.get((owner, topic))
+        if reader is None:
+            reader = self.events[owner, topic] = EventReader(topic, TOPICS[topic].durable)
+        return reader
+
+    def _find_stale(self, mono_ns: int) -> None:
+        """Forget subjects that fell silent, so that their next message is delivered even if it is an old one."""
+        while self._subjects:
+            name, subject = next(iter(self._subjects.items()))
+            if mono_ns - subject.heard_ns <= STALE_NS:
+                return
+            del self._subjects[name]
+            if subject.is_state and subject.topic != HEARTBEAT:  # for heartbeats there is PeerGone
+                self._burst.append(SubjectStale(topic=subject.topic, key=subject.key))
+
+    def _take_burst(self) -> list[Delivery]:
+        """Return the burst with its bodies decoded, and begin a new one."""
+        burst, self._burst = self._burst, []
+        self._burst_number += 1
+        deliveries = []
+        for item in burst:
+            if item is None:
+                continue
+            if isinstance(item, tuple):
+                try:
+                    deliveries.append(Delivery(decode_message(*item), item[1]))
+                except FrameError as error:
+                    self._count_bad(error)
+            else:
+                deliveries.append(Delivery(item))
+        return deliveries
+
+    def _count_bad(self, error: FrameError) -> None:
+        self.bad_frames += 1
+        self._log.warning("bad_frame", error=str(error))
