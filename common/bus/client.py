@@ -1,0 +1,58 @@
+"""Client: asks one process of a running group one thing, and waits; for the command line."""
+
+from __future__ import annotations
+
+import secrets
+
+import zmq
+
+from common import clock
+from common.bus.publisher import Identity
+from common.bus.requester import Requester
+from common.bus.run_dir import RunDir
+from common.bus.sockets import Context
+from common.clock import NS_PER_MS, NS_PER_S
+from common.effects import Answered, Ask
+from common.errors import ExitCode, Failure
+from common.logs import Log
+from common.messages import Reply, Request
+from common.registry import REQUESTS
+
+_CONNECT_NS = NS_PER_S  # a living process on this machine is connected in milliseconds
+_POLL_MS = 10
+
+
+def ask(run_dir: RunDir, owner: str, request: Request, timeout_s: float, sender: str = "cli") -> Reply:
+    """Return a process's reply; raise `Failure` (not running, timed out) where there is none."""
+    log = Log(sender)
+    door = REQUESTS[type(request).__name__].door
+    identity = Identity(sender, secrets.token_hex(8), 0)
+    context: Context = zmq.Context()
+    requester = Requester(context, identity, [(owner, door)], run_dir.endpoint, log)
+    question = Ask(
+        request_id="1", owner=owner, request=request, door=door, timeout_ns=round(timeout_s * NS_PER_S)
+    )  # fmt: skip
+    try:
+        return _wait(requester, question)
+    finally:
+        requester.close()
+        context.term()
+
+
+def _wait(requester: Requester, question: Ask) -> Reply:
+    poller = zmq.Poller()
+    for socket in requester.sockets:
+        poller.register(socket, zmq.POLLIN)
+    give_up_ns = clock.read().mono_ns + _CONNECT_NS
+    while requester.ask(question, clock.read().mono_ns) is not None:  # nothing was sent: no connection yet
+        if clock.read().mono_ns > give_up_ns:
+            raise Failure(f"{question.owner} does not run", ExitCode.NOT_RUNNING)
+        poller.poll(_POLL_MS)
+    while True:
+        due_ns = requester.due_ns()
+        assert due_ns is not None
+        poller.poll(max(0, -((clock.read().mono_ns - due_ns) // NS_PER_MS)))
+        for outcome in requester.receive(clock.read().mono_ns):
+            if isinstance(outcome.news, Answered):
+                return outcome.news.reply
+            raise Failure(f"{question.owner}: {outcome.news.reason}; it may have acted on it", ExitCode.TIMED_OUT)

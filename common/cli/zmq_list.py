@@ -1,0 +1,55 @@
+"""`zmq list`"""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from common.registry import PROCESSES, TOPICS, Topic
+
+
+@click.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+def command(as_json: bool) -> None:
+    """Print every topic: its kind, who publishes it, what its key names, who reads it.
+
+    Example: zmq list
+    """
+    if as_json:
+        for topic in TOPICS.values():
+            click.echo(msgspec.json.encode(_row(topic)))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("topic", "kind", "key", "owner", "readers"):
+        table.add_column(column, overflow="fold")
+    for topic in TOPICS.values():
+        row = _row(topic)
+        kind = f"{row['kind']}, kept" if topic.durable else str(row["kind"])
+        table.add_row(topic.name, kind, topic.key, _names(topic.owners), _names(_readers(topic)))
+    Console(soft_wrap=False).print(table)
+
+
+def _row(topic: Topic) -> dict[str, object]:
+    return {
+        "topic": topic.name,
+        "kind": topic.kind,
+        "durable": topic.durable,
+        "key": topic.key,
+        "owners": topic.owners,
+        "readers": _readers(topic),
+        "recorded": topic.recorded,
+    }
+
+
+def _readers(topic: Topic) -> tuple[str, ...]:
+    on_bus = [process for process in PROCESSES.values() if process.on_bus]
+    if topic.name == "heartbeat":
+        return tuple(process.name for process in on_bus)
+    return tuple(process.name for process in on_bus if topic.name in process.reads)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    everybody = {process.name for process in PROCESSES.values() if process.on_bus}
+    return "all" if set(names) == everybody else " ".join(names) or "-"

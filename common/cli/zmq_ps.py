@@ -1,0 +1,90 @@
+"""`zmq ps`"""
+
+from __future__ import annotations
+
+import time
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from common import clock
+from common.bus.frames import decode_message
+from common.bus.run_dir import RunDir
+from common.bus.tap import Tap
+from common.cli.context import Context
+from common.clock import NS_PER_MS, NS_PER_S, Now
+from common.errors import ExitCode, Failure, FrameError
+from common.messages import Heartbeat
+from common.registry import PROCESSES
+
+_LISTEN_S = 1.2  # two heartbeats
+_DEAD_MS = 2_000
+
+
+@click.command(name="ps")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, one heartbeat each.")
+@click.pass_obj
+def command(context: Context, as_json: bool) -> None:
+    """Print what every process of the group says about itself; one that says nothing is missing.
+
+    Example: zmq ps
+    """
+    beats = _listen(RunDir(context.load().run_dir))
+    if not beats:
+        raise Failure("no process of this run directory says anything", ExitCode.NOT_RUNNING)
+    if as_json:
+        for heartbeat, age_ms in beats.values():
+            click.echo(msgspec.json.encode({"age_ms": round(age_ms, 1), **msgspec.to_builtins(heartbeat)}))
+    else:
+        _print_table(beats, clock.read())
+
+
+def _listen(run_dir: RunDir) -> dict[str, tuple[Heartbeat, float]]:
+    """Return each process's last heartbeat and its age in ms."""
+    expected = sum(process.on_bus for process in PROCESSES.values())
+    beats: dict[str, tuple[Heartbeat, float]] = {}
+    deadline_s = time.monotonic() + _LISTEN_S
+    with Tap(run_dir, ["heartbeat/"]) as tap:
+        while len(beats) < expected and (left_s := deadline_s - time.monotonic()) > 0:
+            tap.wait(round(left_s * 1_000))
+            now_ns = clock.read().mono_ns
+            for frame, _ in tap.receive():
+                try:
+                    heartbeat = decode_message("heartbeat", frame.body)
+                except FrameError:
+                    continue
+                assert isinstance(heartbeat, Heartbeat)
+                beats[heartbeat.process] = (heartbeat, (now_ns - frame.header.sent_ns) / NS_PER_MS)
+    return beats
+
+
+def _print_table(beats: dict[str, tuple[Heartbeat, float]], now: Now) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("process", "pid", "up", "progress", "waiting", "summary", "last error"):
+        table.add_column(column, overflow="fold")
+    for process in PROCESSES.values():
+        if not process.on_bus:
+            continue
+        if process.name not in beats:
+            table.add_row(process.name, "-", "[red]missing[/red]", "", "", "", "")
+            continue
+        heartbeat, age_ms = beats[process.name]
+        state = _duration((now.wall_ns - heartbeat.started_wall_ns) // NS_PER_S)
+        if age_ms > _DEAD_MS:
+            state = f"[red]silent for {age_ms / 1_000:.0f} s[/red]"
+        elif not heartbeat.healthy:
+            state = f"[yellow]{state}, unhealthy[/yellow]"
+        progress = " ".join(f"{loop} {age:.0f} ms" for loop, age in heartbeat.progress_age_ms.items())
+        waiting = " ".join(f"{queue} {count}" for queue, count in heartbeat.queued.items() if count)
+        table.add_row(
+            process.name, str(heartbeat.pid), state, progress, waiting, heartbeat.summary, heartbeat.last_error
+        )
+    Console().print(table)
+
+
+def _duration(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
