@@ -68,6 +68,12 @@ class EventsLost(Input, frozen=True, kw_only=True):
     last: int
 
 
+class Latched(Input, frozen=True, kw_only=True):
+    """HALTED was latched on disk by somebody else: a crash loop, a broken invariant, the operator without us."""
+
+    reason: str
+
+
 class Asked(Input, frozen=True, kw_only=True):
     """A request for this process; answer with `Answer(token, ...)`."""
 
