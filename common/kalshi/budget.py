@@ -72,7 +72,9 @@ class TokenBucket:
             return None
         self._fill(now_mono_ns)
         missing_e9 = cost * NS_PER_S - self._tokens_e9
-        return -(-missing_e9 // self._refill_per_s) if missing_e9 > 0 else 0
+        if missing_e9 <= 0:
+            return 0
+        return -(-missing_e9 // self._refill_per_s) if self._refill_per_s else None
 
 
 class Budget:

@@ -1,8 +1,8 @@
 """The REST shell: sends one signed request and reports what came back, or that nothing did and what that means.
 
-`send` moves bytes for `RestCall` effects; `write` and `read` send a `Call` and classify its answer. The shell repeats
-nothing: not after a timeout, not after a cut connection (aiohttp would, for DELETE and PUT on a reused connection; that
-is stopped here), and it follows no redirect. Reads are repeated by who needs them, writes by nobody.
+`send` moves bytes for `RestCall` effects; `write` and `read` send a `Call` and classify its answer. A write is sent
+once, whatever happens: aiohttp would repeat a DELETE or PUT when a reused connection turns out to be closed, and that
+is stopped here (it may repeat a read so). No redirect is followed.
 
 Whether a byte may have left is known from aiohttp's own signal, which fires before the head of a request is written.
 Every request has a deadline that moves with its phases: connecting (pool, DNS, TCP, TLS), writing, waiting for the
@@ -57,10 +57,13 @@ class _Repeated(aiohttp.ClientError):
 class _Progress:
     """How far one request has come; moves its deadline along."""
 
-    __slots__ = ("_deadline", "_loop", "_started_s", "_timeouts", "_with_body", "maybe_sent")
+    __slots__ = ("_deadline", "_loop", "_once", "_started_s", "_timeouts", "_with_body", "maybe_sent")
 
-    def __init__(self, deadline: asyncio.Timeout, timeouts: Timeouts, started_s: float, with_body: bool) -> None:
+    def __init__(
+        self, deadline: asyncio.Timeout, timeouts: Timeouts, started_s: float, *, with_body: bool, once: bool
+    ) -> None:
         self._deadline = deadline
+        self._once = once
         self._timeouts = timeouts
         self._started_s = started_s
         self._with_body = with_body
@@ -69,7 +72,7 @@ class _Progress:
 
     def head_sent(self) -> None:
         """The head is about to be written: from now on the request may have left."""
-        if self.maybe_sent:
+        if self.maybe_sent and self._once:
             raise _Repeated("the connection was closed before an answer came")
         self.maybe_sent = True
         self._move(self._timeouts.write_s if self._with_body else self._timeouts.read_s)
@@ -141,6 +144,8 @@ class RestClient:
             headers={"User-Agent": "trader2", "Accept": _JSON},
         )
         if self._presigner:
+            while self._presigner.refresh(self._clock().wall_ns // NS_PER_MS):
+                pass  # so that the first write finds its signature ready
             self._resigning = asyncio.create_task(self._keep_signed(self._presigner))
         return self
 
@@ -183,7 +188,7 @@ class RestClient:
         write: bool = False,
         total_s: float | None = None,
     ) -> Answer | NoAnswer:
-        """Send one request, exactly once. `path` is below /trade-api/v2; `total_s` shortens the time it has in all."""
+        """Send one request, a write exactly once. `path` is below /trade-api/v2; `total_s` may shorten the whole."""
         timeouts = self._write_timeouts if write else self._read_timeouts
         if total_s is not None:
             timeouts = msgspec.structs.replace(timeouts, total_s=min(total_s, timeouts.total_s))
@@ -194,7 +199,7 @@ class RestClient:
         target = f"{self._base.origin()}{self._prefix}{path}" + (f"?{query}" if query else "")
         started_s = asyncio.get_running_loop().time()
         deadline = asyncio.timeout_at(started_s + min(timeouts.connect_s, timeouts.total_s))
-        progress = _Progress(deadline, timeouts, started_s, bool(body))
+        progress = _Progress(deadline, timeouts, started_s, with_body=bool(body), once=write)
         try:
             async with deadline:
                 status, date_ns, data = await self._exchange(method, target, headers, body, progress)

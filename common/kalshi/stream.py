@@ -90,7 +90,6 @@ class _Connection(WSListener):
         read_clock: Callable[[], Now],
     ) -> None:
         self.number = number
-        self.was_open = False
         self.delivered = False  # a frame or a pong: it was of use
         self.reason = "closed by the exchange"
         self._settings = settings
@@ -104,7 +103,6 @@ class _Connection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Announce the connection before any frame of it."""
-        self.was_open = True
         self.heard_ns = self._read().mono_ns
         self._opened(transport, self)
 
