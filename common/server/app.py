@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ CONTROL_PREFIX = "/control"
 
 STEP_S = 0.010  # the exchange acts at most this often on its own; what is due meanwhile happens together
 IDLE_S = 1.0  # and looks at its clock at least this often
-BIND_WAIT_S = 3.0  # a predecessor that was just killed needs a moment to leave the port
+BIND_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to leave the port
 CHECKPOINT_BUSY_S = 0.5  # replaying a log takes at most about this long
 CHECKPOINT_SHARE = 10  # but checkpoints take at most one part in this many of the work
 
@@ -97,7 +98,7 @@ class Server:
             except OSError as error:
                 await site.stop()
                 if error.errno != errno.EADDRINUSE or time.monotonic() > deadline_s:
-                    message = f"cannot listen on {host}:{port}: {error.strerror or error}"
+                    message = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
                     code = ExitCode.CONFIGURATION if is_asked_for else ExitCode.FAILED
                     raise Failure(message, code) from error
             await asyncio.sleep(0.05)

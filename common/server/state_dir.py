@@ -41,7 +41,7 @@ TOKEN = "control.token"
 LOG = "exchange.log"
 READY = "exchange.json"
 
-_LOCK_WAIT_S = 3.0  # a predecessor that was just killed needs a moment to be gone
+_LOCK_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to be gone
 _KEY_BITS = 2048
 
 

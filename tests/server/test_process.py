@@ -1,0 +1,117 @@
+"""The exchange as a process: what it prints and keeps, how it ends, and how it refuses to start."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigError
+from common.server.state_dir import reset
+from tests.probe import ExchangeProcess, Probe, running
+
+QUIET = ("--scenario", "quiet")
+
+
+def refused(state: Path, *arguments: str) -> tuple[int, str]:
+    """Start an exchange that must not run; return its exit code and its one line of complaint."""
+    code, errors = ExchangeProcess(state, *arguments).wait()
+    assert errors.count("\n") == 1
+    return code, errors
+
+
+def test_ready_line_names_everything_a_client_needs(tmp_path: Path) -> None:
+    state = tmp_path / "new" / "state"
+    with running(state, "--port", "0", *QUIET) as exchange:
+        ready = exchange.ready
+        assert set(ready) == {
+            "rest", "ws", "control", "key_id", "private_key_path", "control_token_path", "tickers",
+        }  # fmt: skip
+        assert ready["rest"].startswith("http://127.0.0.1:")
+        assert ready["ws"] == ready["rest"].replace("http", "ws").replace("/v2", "/ws/v2")
+        assert json.loads((state / "exchange.json").read_bytes()) == ready
+        for secret in (ready["private_key_path"], ready["control_token_path"], state / "exchange.log"):
+            assert stat.S_IMODE(os.stat(secret).st_mode) == 0o600
+        assert stat.S_IMODE(state.stat().st_mode) == 0o700
+        code, errors = exchange.stop()
+        assert code == 0
+        assert [json.loads(line)["event"] for line in errors.splitlines()] == ["listening"]
+
+
+def test_same_directory_gives_the_same_port_keys_and_orders(tmp_path: Path) -> None:
+    with running(tmp_path, *QUIET) as first:
+        probe = Probe(first.ready)
+        order = probe.order("KXQUIET-ONE-A", "bid", "2.00", "0.1000")
+        probe.close()
+        token = (tmp_path / "control.token").read_text()
+        first.stop()
+    with running(tmp_path, *QUIET) as second:
+        assert second.ready == first.ready
+        assert (tmp_path / "control.token").read_text() == token
+        probe = Probe(first.ready)
+        _, answer = probe.call("GET", f"/portfolio/orders/{order['order_id']}")
+        probe.close()
+        assert (answer["order"]["status"], answer["order"]["remaining_count_fp"]) == ("resting", "2.00")
+
+
+def test_what_cannot_run_says_why_once_and_exits_78(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, why = refused(tmp_path / "port", "--port", port, *QUIET)
+        assert (code, why) == (78, f"exchange: cannot listen on 127.0.0.1:{port}: Address already in use\n")
+    code, why = refused(tmp_path / "unknown", "--scenario", "nowhere")
+    assert code == 78
+    assert "scenario 'nowhere'" in why
+    (tmp_path / "file").write_text("")
+    code, why = refused(tmp_path / "file", *QUIET)
+    assert (code, why.startswith(f"exchange: state directory {tmp_path}/file: ")) == (78, True)
+    code, why = refused(tmp_path / "range", "--port", "70000", *QUIET)
+    assert (code, why) == (78, "exchange: --port 70000: allowed is 0 to 65535\n")
+
+
+def test_second_instance_and_reset_are_refused_while_one_runs(tmp_path: Path) -> None:
+    with running(tmp_path, *QUIET):
+        code, why = refused(tmp_path, *QUIET)
+        assert (code, why) == (
+            78,
+            f"exchange: state directory {tmp_path}: another exchange runs there; stop it first\n",
+        )
+        with pytest.raises(ConfigError, match="another exchange runs there"):
+            reset(tmp_path)
+        assert (tmp_path / "exchange.log").exists()
+
+
+def test_reset_removes_what_the_exchange_made_and_nothing_else(tmp_path: Path) -> None:
+    with running(tmp_path / "state", *QUIET) as first:
+        first.stop()
+    (tmp_path / "state" / "notes.txt").write_text("mine")
+    reset(tmp_path / "state")
+    assert os.listdir(tmp_path / "state") == ["notes.txt"]
+    (tmp_path / "state" / "notes.txt").unlink()
+    reset(tmp_path / "state")
+    reset(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+
+
+def test_damaged_log_is_named_and_kept(tmp_path: Path) -> None:
+    with running(tmp_path, *QUIET) as first:
+        first.stop()
+    log = tmp_path / "exchange.log"
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2] ^= 1
+    log.write_bytes(data)
+    code, why = refused(tmp_path, *QUIET)
+    assert code == 1
+    assert f"{log}: offset" in why
+    assert log.read_bytes() == data
+
+
+def test_other_seed_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path, *QUIET) as first:
+        first.stop()
+    code, why = refused(tmp_path, "--seed", "5", *QUIET)
+    assert (code, "seed '0' (now '5')" in why) == (78, True)
