@@ -150,7 +150,7 @@ class Players:
         ticker = self.rng.choice(("M", "T"))
         match self.rng.choices(("cash", "pause", "deactivate", "determine"), weights=[50, 25, 20, 5])[0]:
             case "cash":
-                return MoveCash(account=account, usd_e6=self.rng.choice((-4_000_000, 2_000_000)))
+                return MoveCash(account=account, usd_e6=self.rng.choice((-8_000_000, 5_000_000)))
             case "pause":
                 return SetPause(kind="trading", paused=True)
             case "deactivate":
