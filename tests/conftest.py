@@ -1,12 +1,19 @@
-"""Fixtures for all tests: running exchanges and probes that sign for them."""
+"""Fixtures for all tests: run directories, running exchanges and probes that sign for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.probe import ExchangeProcess, Probe, running
+
+
+@pytest.fixture
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a run directory for one test, with a name short enough for the unix sockets in it."""
+    return tmp_path_factory.mktemp("r")
 
 
 @pytest.fixture(scope="module")

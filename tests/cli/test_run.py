@@ -33,12 +33,11 @@ def markets(run_dir: Path) -> list[dict[str, Any]]:
         return list(json.load(answer)["markets"])
 
 
-@pytest.fixture
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run directory with a short name, its group stopped at the end."""
-    directory = tmp_path_factory.mktemp("r")
-    yield directory
-    Supervisor(directory).stop()
+@pytest.fixture(autouse=True)
+def stopped_at_the_end(run_dir: Path) -> Iterator[None]:
+    """Stop the group of the test's run directory, whatever happened."""
+    yield
+    Supervisor(run_dir).stop()
 
 
 def start(run_dir: Path) -> None:

@@ -22,9 +22,9 @@ def say(*arguments: str, **environment: str) -> str:
     return done.output
 
 
-def test_config_shows_value_and_origin_of_every_layer(tmp_path: Path) -> None:
+def test_config_shows_value_and_origin_of_every_layer(run_dir: Path) -> None:
     output = say(
-        "--run-dir", str(tmp_path), "--set", "limits.live_orders=3", "config", TRADER_LIMITS_ORDER_COST_USD="2.50"
+        "--run-dir", str(run_dir), "--set", "limits.live_orders=3", "config", TRADER_LIMITS_ORDER_COST_USD="2.50"
     )
     lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in output.splitlines() if "." in line.split(" ")[0]}
     assert lines["limits.live_orders"] == ["3", "command line"]
@@ -39,9 +39,9 @@ def test_config_never_shows_a_key_id(form: list[str]) -> None:
     assert "(set, hidden)" in output
 
 
-def test_config_as_json_names_run_directory_and_file(tmp_path: Path) -> None:
-    shown = json.loads(say("--run-dir", str(tmp_path), "config", "--json"))
-    assert shown["run_dir"] == str(tmp_path)
+def test_config_as_json_names_run_directory_and_file(run_dir: Path) -> None:
+    shown = json.loads(say("--run-dir", str(run_dir), "config", "--json"))
+    assert shown["run_dir"] == str(run_dir)
     assert shown["settings"]["exchange.environment"] == {"value": '"paper"', "origin": "default"}
 
 
@@ -55,8 +55,8 @@ def test_reset_without_a_paper_environment_is_refused(capsys: pytest.CaptureFixt
     assert "demo" in capsys.readouterr().err
 
 
-def test_reset_where_nothing_runs_removes_the_state(tmp_path: Path) -> None:
-    assert say("--run-dir", str(tmp_path), "paper", "reset") == "The next paper exchange will be new.\n"
+def test_reset_where_nothing_runs_removes_the_state(run_dir: Path) -> None:
+    assert say("--run-dir", str(run_dir), "paper", "reset") == "The next paper exchange will be new.\n"
 
 
 @pytest.mark.parametrize(
