@@ -41,6 +41,7 @@ class Api:
         options: ApiOptions,
         as_of_ns: Callable[[int], int] = _now,
     ) -> None:
+        self.options = options
         self.limits = RateLimits(exchange.options.shards, options.rate_limits)
         self._desk = Desk(
             exchange=exchange,

@@ -18,7 +18,10 @@ from common.paper.refusals import Refusal
 from tests.paper.rest import ORDER, ORDERS, Client, Paper, public_pem, rsa_key
 
 BALANCE = "/portfolio/balance"
-WRONG_SIGNATURE = b'{"error":{"code":"authentication_error","message":"authentication_error","details":"INCORRECT_API_KEY_SIGNATURE"}}'
+WRONG_SIGNATURE = (
+    b'{"error":{"code":"authentication_error","message":"authentication_error",'
+    b'"details":"INCORRECT_API_KEY_SIGNATURE"}}'
+)
 UNKNOWN_KEY = b'{"error":{"code":"authentication_error","message":"authentication_error","details":"NOT_FOUND"}}'
 MISSING = b'{"error":{"code":"signature_is_missing_from_headers","message":"signature is missing from headers"}}'
 EXPIRED = b'{"error":{"code":"header_timestamp_expired","message":"header timestamp expired"}}'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from common.paper.api import ApiOptions
@@ -180,7 +182,7 @@ def test_fills_are_filtered_and_paged_newest_first(paper: Paper, alice: Client, 
     [("bid", "yes", 300, 100), ("bid", "no", 0, 0), ("ask", "no", 300, 0), ("ask", "yes", 0, 100)],
 )
 def test_a_settlement_pays_whole_cents(
-    paper: Paper, alice: Client, bob: Client, side: str, result: str, revenue: int, value: int
+    paper: Paper, alice: Client, bob: Client, side: str, result: Literal["yes", "no"], revenue: int, value: int
 ) -> None:
     trade(alice, bob, side, "0.4000", "3.00")
     before = alice.get("/portfolio/balance").json["balance"]
