@@ -7,6 +7,7 @@ TraderError
   - WireError            an answer or frame of the exchange that does not have its documented form
   - Failure              a command could not do what it was asked (carries its exit code)
   - Rejected             the exchange's core refuses an operation (carries Kalshi's code)
+  - Refusal              the paper exchange answers a request with an error (carries status and body; in its package)
   - FrameError           bytes on the bus do not have the form of our frames; counted and dropped by the reader
   - LogDamaged           an append-only log holds bytes that were never written to it; never repaired in silence
 - BrokenInvariant        something that must be true is not; never caught except by the runner, which halts
