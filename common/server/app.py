@@ -84,14 +84,15 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
         self._busy_s = 0.0  # work since the checkpoint: an upper bound of what replaying its log takes
         self._checkpoint_s = 0.0  # what the last one took
-        self._runner = web.ServerRunner(web.Server(self._serve, access_log=None, auto_decompress=False))
+        web_server = web.Server(self._serve, access_log=None, auto_decompress=False)
+        self._runner = web.ServerRunner(web_server, shutdown_timeout=1.0)
 
     async def listen(self, host: str, port: int, is_asked_for: bool) -> int:
         """Start serving and return the port; `is_asked_for`: a busy port is a mistake of the configuration."""
         await self._runner.setup()
         deadline_s = time.monotonic() + BIND_WAIT_S
         while True:
-            site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
+            site = web.TCPSite(self._runner, host, port)
             try:
                 await site.start()
                 break
