@@ -17,6 +17,8 @@ from common.config import Config
 from common.errors import ConfigError, ExitCode, Failure
 from common.settings import Environment
 
+_KEY_BYTES_MAX = 65_536  # a private key is a few kilobytes
+
 PAPER_FILE = "exchange/exchange.json"  # below the run directory
 
 
@@ -129,11 +131,13 @@ def check_key_file(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"private key {path}: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"private key {path}: is not a file")
+        raise ConfigError(f"private key {path}: not a regular file")
     if status.st_uid != os.geteuid():
         raise ConfigError(f"private key {path}: belongs to another user (id {status.st_uid})")
-    if mode := stat.S_IMODE(status.st_mode) & 0o077:
-        raise ConfigError(f"private key {path}: others can use it (mode bits {mode:03o}); run: chmod 600 {path}")
+    if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
+        raise ConfigError(f"private key {path}: mode {mode:04o} lets others in; run: chmod 600 {path}")
+    if status.st_size > _KEY_BYTES_MAX:
+        raise ConfigError(f"private key {path}: {status.st_size} bytes are no key")
 
 
 def _refuse_git_work_tree(path: Path) -> None:

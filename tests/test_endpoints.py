@@ -115,8 +115,15 @@ def test_key_that_others_can_use_is_refused_with_the_remedy(key: Path, mode: int
 def test_key_that_is_missing_or_no_file_is_refused(run_dir: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         check_key_file(run_dir / "gone")
-    with pytest.raises(ConfigError, match="is not a file"):
+    with pytest.raises(ConfigError, match="not a regular file"):
         check_key_file(run_dir)
+
+
+def test_file_too_large_to_be_a_key_is_refused(key: Path) -> None:
+    with key.open("ab") as file:
+        file.truncate(1_000_000)
+    with pytest.raises(ConfigError, match="no key"):
+        check_key_file(key)
 
 
 def test_key_in_a_git_work_tree_is_refused_also_through_a_link(run_dir: Path, key: Path) -> None:
