@@ -67,6 +67,7 @@ CHANNELS = ("fill", "user_orders", "market_positions", "order_group_updates")
 TICK_NS = NS_PER_S // 4
 MARKS_EVERY_NS = NS_PER_S // 2  # values at moving marks are published at this pace
 DOUBT_NS = 500 * NS_PER_MS  # how long a count may disagree before the fills are read again
+DOUBT_AGAIN_NS = 5 * NS_PER_S  # and again, when that did not help
 BACKFILL_OVERLAP_NS = 60 * NS_PER_S
 BACKFILL_TIMEOUT_NS = 20 * NS_PER_S
 BACKFILL_PAUSE_NS = NS_PER_S
@@ -273,12 +274,12 @@ class Tracking:
             if self._position_e2(ticker) == doubt.said_e2:
                 del self.position_doubts[ticker]
             elif self._is_old(doubt, now):
-                self.position_doubts[ticker] = Doubt(doubt.said_e2, now.mono_ns)
+                self.position_doubts[ticker] = Doubt(doubt.said_e2, now.mono_ns + DOUBT_AGAIN_NS)
         for order_id, doubt in list(self.order_doubts.items()):
             if self.books.filled_e2.get(order_id, 0) >= doubt.said_e2:
                 del self.order_doubts[order_id]
             elif self._is_old(doubt, now):
-                self.order_doubts[order_id] = Doubt(doubt.said_e2, now.mono_ns)
+                self.order_doubts[order_id] = Doubt(doubt.said_e2, now.mono_ns + DOUBT_AGAIN_NS)
 
     def _is_old(self, doubt: Doubt, now: Now) -> bool:
         """Ask for a backfill when a doubt has stood long enough; it is asked again after as long."""

@@ -1,0 +1,127 @@
+"""Readings: several reads in a row, written as a generator that yields calls and receives what they said. Pure.
+
+A reading yields a `Call` and receives its value, or yields a `Pause`. A read that failed is raised inside the generator
+as `ReadFailed`, sorted into the codes that the state machine knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, TypeVar
+
+from common.clock import Now
+from common.effects import Effect, RestFailure, RestReply
+from common.errors import Expected, WireError
+from common.kalshi.budget import Budget
+from common.kalshi.calls import Call
+from common.kalshi.outcomes import Answer, DefiniteReject, NoAnswer, Ok, ReadOutcome, WrongAnswer
+from common.kalshi.paging import Pager
+from common.kalshi.read_queue import ReadQueue, outcome_of
+from common.kalshi.types import Page
+
+Item = TypeVar("Item")
+
+
+class Pause(NamedTuple):
+    """Wait this long before going on."""
+
+    for_ns: int
+
+
+Talk = Generator[Call[Any] | Pause, Any, None]
+
+
+class ReadFailed(Expected):
+    """A read did not give its value. `code` is unreachable, unauthorised, wrong_answer or refused."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def failure_of(call: Call[Any], outcome: ReadOutcome[Any]) -> ReadFailed:
+    """Sort a failed read: no answer is nobody's fault, a wrong one is."""
+    words = f"{call.method} {call.path}"
+    match outcome:
+        case DefiniteReject(status=401 | 403):
+            return ReadFailed("unauthorised", f"{words}: HTTP {outcome.status} {outcome.code}")
+        case DefiniteReject():
+            return ReadFailed("refused", f"{words}: HTTP {outcome.status} {outcome.code} {outcome.message}".rstrip())
+        case WrongAnswer():
+            return ReadFailed("wrong_answer", f"{words}: {outcome.reason}")
+        case Ok():
+            raise AssertionError("a read that succeeded is no failure")
+    return ReadFailed("unreachable", f"{words}: {outcome.reason}")
+
+
+def read_all(
+    page: Callable[[str], Call[Page[Item]]], key: Callable[[Item], str]
+) -> Generator[Call[Any] | Pause, Any, tuple[Item, ...]]:
+    """Read a listing to its end; `page` makes the call for a cursor."""
+    pager: Pager[Item] = Pager(key)
+    cursor = ""
+    while True:
+        rows = yield page(cursor)
+        try:
+            cursor = pager.add(rows)
+        except WireError as error:
+            raise ReadFailed("wrong_answer", str(error)) from error
+        if not cursor:
+            return pager.items
+
+
+class Readings:
+    """Runs readings side by side on one budget, each at its own pace."""
+
+    def __init__(self, session: str, budget: Budget) -> None:
+        self.queue = ReadQueue(session, budget)
+        self._number = 0
+        self._paused: list[tuple[int, int, Talk]] = []  # until when, in which order
+
+    def start(self, talk: Talk, now: Now) -> None:
+        """Begin a reading; its first call goes out with the next `send`."""
+        self._resume(talk, None, now)
+
+    def send(self, now: Now) -> list[Effect]:
+        """Go on with what has paused long enough, and send what the budget allows."""
+        due = [entry for entry in self._paused if entry[0] <= now.mono_ns]
+        self._paused = [entry for entry in self._paused if entry[0] > now.mono_ns]
+        for _, _, talk in sorted(due, key=lambda entry: entry[:2]):
+            self._resume(talk, None, now)
+        return self.queue.send(now)
+
+    def take(self, message: RestReply | RestFailure, now: Now) -> list[Effect]:
+        """Hand an answer to its reading."""
+        return self.queue.take(message, now)
+
+    def wake_ns(self, now: Now) -> int | None:
+        """Return when `send` has something to do again, or None."""
+        times = [entry[0] for entry in self._paused]
+        wait_ns = self.queue.wait_ns(now)
+        if wait_ns is not None:
+            times.append(now.mono_ns + wait_ns)
+        return min(times, default=None)
+
+    def _resume(self, talk: Talk, value: Any, now: Now) -> None:
+        self._step(talk, lambda: talk.send(value), now)
+
+    def _step(self, talk: Talk, move: Callable[[], Call[Any] | Pause], now: Now) -> None:
+        try:
+            step = move()
+        except StopIteration:
+            return
+        self._number += 1
+        if isinstance(step, Pause):
+            self._paused.append((now.mono_ns + step.for_ns, self._number, talk))
+            return
+
+        def then(call: Call[Any], answer: Answer | NoAnswer, at: Now) -> list[Effect]:
+            outcome = outcome_of(call, answer)
+            if isinstance(outcome, Ok):
+                self._resume(talk, outcome.value, at)
+            else:
+                self._step(talk, lambda: talk.throw(failure_of(call, outcome)), at)
+            return []
+
+        self.queue.add(f"reading-{self._number}", step, then)
