@@ -24,7 +24,7 @@ from common.paper.model import (
 )
 from common.paper.resting import RestingOrders
 from common.paper.state import Account, Market, State
-from common.paper.trail import accepted
+from common.paper.trail import Mark, accepted
 
 
 class Changes:
@@ -112,7 +112,7 @@ class Changes:
         self._check_changeable(order)
         self._check_amendable(command, order, market)
         account = state.accounts[order.account]
-        before = (order.filled_e2, order.taker_cost_e6, order.taker_fees_e6, order.remaining_e2)
+        since, old_remaining_e2 = Mark.of(order), order.remaining_e2
         remaining_e2 = command.qty_e2 - order.filled_e2
         if command.price_e4 == order.price_e4 and remaining_e2 <= order.remaining_e2:
             if remaining_e2 < order.remaining_e2:
@@ -121,14 +121,8 @@ class Changes:
             self._resting.tell(order, UpdateReason.AMEND)
         else:
             self._replace(command, order, account, remaining_e2)
-        filled_e2 = order.filled_e2 - before[0]
-        return accepted(
-            order,
-            account,
-            state.now_ns,
-            before=(before[0], before[1], before[2]),
-            resting_changed=filled_e2 > 0 or order.remaining_e2 != before[3],
-        )
+        changed = order.filled_e2 > since.filled_e2 or order.remaining_e2 != old_remaining_e2
+        return accepted(order, account, state.now_ns, since=since, resting_changed=changed)
 
     def _check_identity(self, command: AmendOrder, order: Order) -> None:
         if command.ticker != order.ticker:
