@@ -47,7 +47,6 @@ class Api:
             exchange=exchange,
             execute=execute,
             accounts=accounts,
-            limits=self.limits,
             options=options,
             as_of_ns=as_of_ns,
         )

@@ -12,7 +12,6 @@ from common.paper.bodies import Body
 from common.paper.keys import AccountBook, Key
 from common.paper.model import Accepted, Command, Group
 from common.paper.query import Query
-from common.paper.rate import RateLimits
 
 if TYPE_CHECKING:
     from common.paper.exchange import Exchange
@@ -57,7 +56,6 @@ class Desk(msgspec.Struct, frozen=True):
     exchange: Exchange
     execute: Execute
     accounts: AccountBook
-    limits: RateLimits
     options: ApiOptions
     as_of_ns: Callable[[int], int]  # now -> when the answers to reads were last true
 

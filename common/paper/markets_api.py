@@ -176,7 +176,7 @@ def _after_cursor(rows: Iterable[Item], name_of: Callable[[Item], str], call: Ca
 def get_candles(call: Call) -> Response:
     """Answer GET /series/{series_ticker}/markets/{ticker}/candlesticks."""
     series_ticker, ticker = call.parts
-    candles = _candles_of(call, PERIODS_MIN)
+    candles = _candles_of(call)
     market = _known_market(call, ticker)
     if _series_of(call, market) != series_ticker:
         raise refuse_missing()
@@ -187,7 +187,7 @@ def get_candles_of_many(call: Call) -> Response:
     """Answer GET /markets/candlesticks; unknown tickers have no candles in the answer."""
     call.query.required("market_tickers")
     tickers = call.query.words("market_tickers")
-    candles = _candles_of(call, PERIODS_MIN)
+    candles = _candles_of(call)
     left = MAX_CANDLES
     rows = []
     for ticker in dict.fromkeys(tickers):
@@ -199,12 +199,12 @@ def get_candles_of_many(call: Call) -> Response:
     return reply(200, {"markets": rows})
 
 
-def _candles_of(call: Call, periods_min: Sequence[int]) -> Callable[[Market, int], list[Json]]:
+def _candles_of(call: Call) -> Callable[[Market, int], list[Json]]:
     """Check the parameters and return what makes one market's candles, of which there may be so many."""
     query = call.query
     start_s, end_s = query.required_integer("start_ts"), query.required_integer("end_ts")
     period_min = query.required_integer("period_interval")
-    if period_min not in periods_min:
+    if period_min not in PERIODS_MIN:
         raise query.broken("period_interval", "oneof")
     with_latest = query.flag("include_latest_before_start") or False
 
