@@ -20,8 +20,8 @@ from common.paper.model import Order, Side
 class Book(Protocol):
     """What the engine asks of a market's book. Prices are YES prices on both sides."""
 
-    shows_orders: bool
-    """Whether an order's changes are shown to the public as book deltas. A recorded book shows its own instead."""
+    def shows(self, order: Order) -> bool:
+        """Say whether the public sees changes of this order as book deltas."""
 
     @property
     def best_bid_e4(self) -> int | None:
@@ -96,15 +96,17 @@ class _Half:
 class OrderBook:
     """A book of orders in price-time priority."""
 
-    __slots__ = ("_asks", "_bids", "shows_orders")
+    __slots__ = ("_asks", "_bids")
 
     def __init__(self) -> None:
-        self.shows_orders = True
         self._bids = _Half(1)
         self._asks = _Half(-1)
 
     def _half(self, side: Side) -> _Half:
         return self._bids if side == "bid" else self._asks
+
+    def shows(self, order: Order) -> bool:
+        return True
 
     @property
     def best_bid_e4(self) -> int | None:

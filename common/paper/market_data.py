@@ -16,7 +16,7 @@ class MarketData:
 
     def level_changed(self, market: Market, order: Order, delta_e2: int) -> None:
         """Tell that the order's level has just changed by `delta_e2`; the book already shows it."""
-        if not market.book.shows_orders:
+        if not market.book.shows(order):
             return
         market.clock += 1
         price_e4 = order.price_e4
@@ -43,7 +43,7 @@ class MarketData:
             self.touch_changed(market)
 
     def recorded_level(self, market: Market, side: Side, price_e4: int, delta_e2: int) -> None:
-        """Tell of a change in a book that shows a recording instead of the orders (`shows_orders` is False)."""
+        """Tell of a change that no order of this exchange made: a recording's."""
         market.clock += 1
         self._state.events.append(
             BookDelta(
@@ -59,6 +59,21 @@ class MarketData:
             )
         )
         self.touch_changed(market)
+
+    def volume_grew(self, market: Market, price_e4: int, size_e2: int, volume_e2: int) -> None:
+        """Note a last trade and the volume that came with it, which may be more when it comes from a recording."""
+        candle = self._candle(market)
+        if candle.price is None:
+            candle.price = Span.at(price_e4)
+        else:
+            candle.price.note(price_e4)
+        candle.volume_e2 += volume_e2
+        candle.dollars_e6 += price_e4 * volume_e2
+        market.last_price_e4 = price_e4
+        market.last_size_e2 = size_e2
+        market.volume_e2 += volume_e2
+        market.dollar_volume_e6 += price_e4 * volume_e2
+        self._state.touched[market.spec.ticker] = market
 
     def touch_changed(self, market: Market) -> None:
         """Note that the best price or size of a side may have changed."""
@@ -86,18 +101,7 @@ class MarketData:
             number=number,
         )
         market.trades.append(trade)
-        candle = self._candle(market)
-        if candle.price is None:
-            candle.price = Span.at(price_e4)
-        else:
-            candle.price.note(price_e4)
-        candle.volume_e2 += qty_e2
-        candle.dollars_e6 += price_e4 * qty_e2
-        market.last_price_e4 = price_e4
-        market.last_size_e2 = qty_e2
-        market.volume_e2 += qty_e2
-        market.dollar_volume_e6 += price_e4 * qty_e2
-        state.touched[market.spec.ticker] = market
+        self.volume_grew(market, price_e4, qty_e2, qty_e2)
         state.events.append(TradeMade(trade))
         return trade
 
