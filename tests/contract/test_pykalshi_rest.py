@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -16,10 +15,12 @@ from pykalshi.exceptions import (
     InsufficientFundsError,
     KalshiAPIError,
     OrderRejectedError,
+    RateLimitError,
     ResourceNotFoundError,
 )
 
 from tests.probe import ExchangeProcess
+from tests.waiting import wait_for
 
 MARKET = "KXQUIET-ONE-A"  # 0.44 bid for 300, 0.46 asked for 250
 SUB_CENT = "KXQUIET-ONE-B"
@@ -35,14 +36,14 @@ def client(exchange_server: ExchangeProcess) -> Iterator[KalshiClient]:
 
 def cents_when_allowed(client: KalshiClient) -> int:
     """Read the balance; its bucket holds one call a second."""
-    deadline_s = time.monotonic() + 5
-    while True:
+
+    def ask() -> int | None:
         try:
             return int(client.portfolio.get_balance().balance)
-        except KalshiAPIError as error:
-            if error.status_code != 429 or time.monotonic() > deadline_s:
-                raise
-        time.sleep(0.2)
+        except RateLimitError:
+            return None
+
+    return wait_for(ask)
 
 
 def test_it_reads_the_market(client: KalshiClient) -> None:
