@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -24,6 +25,7 @@ import msgspec
 import uvloop
 
 from common import config
+from common.bus.lock import die_with_supervisor
 from common.endpoints import PAPER_FILE
 from common.errors import ConfigError, ExitCode, Expected, Failure
 from common.log.files import Writer, replace
@@ -146,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = Log("exchange")
     logging.getLogger().addHandler(LibraryHandler(log))
     try:
+        die_with_supervisor(os.environ)
         return _run(_arguments(argv), log)
     except ConfigError as error:
         print(f"exchange: {error}", file=sys.stderr)

@@ -91,6 +91,17 @@ def test_killed_exchange_comes_back_at_the_same_address(run_dir: Path) -> None:
     assert markets(run_dir)
 
 
+def test_death_of_supervisord_leaves_no_orphan_behind(run_dir: Path) -> None:
+    start(run_dir)
+    supervisor = Supervisor(run_dir)
+    (exchange,) = supervisor.processes()
+    os.kill(supervisor.pid() or 0, signal.SIGKILL)
+    with open_pid(exchange["pid"]) as orphan:
+        assert orphan.wait(10)
+    start(run_dir)
+    assert markets(run_dir)
+
+
 def test_reset_of_a_running_exchange_gives_a_new_account(run_dir: Path) -> None:
     start(run_dir)
     before = read_paper_exchange(run_dir)

@@ -121,5 +121,6 @@ def test_importing_a_process_brings_in_neither_zmq_nor_asyncio() -> None:
     if not names:
         pytest.skip("there is no process on the bus yet")
     script = f"import sys, {', '.join(names)}; print(*sorted({{'zmq', 'asyncio', 'aiohttp'}} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
