@@ -94,7 +94,7 @@ class _Retained:
 class Publisher:
     """Binds a process's publishing door. Not thread-safe; all times are given."""
 
-    def __init__(self, context: Context, endpoint: str, identity: Identity) -> None:
+    def __init__(self, context: Context, endpoint: str, identity: Identity, queue_max: int = QUEUE_MAX) -> None:
         self.identity = identity
         self.last_numbers: dict[str, int] = {}
         self.sent = 0
@@ -104,8 +104,13 @@ class Publisher:
         self._welcomes: dict[bytes, None] = {}  # prefixes subscribed to since the last welcome
         self._welcome_ns = 0  # not before
         self._resent_ns = 0
-        self.socket = open_socket(context, zmq.XPUB, QUEUE_MAX, {zmq.XPUB_VERBOSE: 1})
+        self.socket = open_socket(context, zmq.XPUB, queue_max, {zmq.XPUB_VERBOSE: 1})
         self.socket.bind(endpoint)
+
+    @property
+    def retained(self) -> dict[str, int]:
+        """Return every retained subject and when it was sent last."""
+        return {subject.decode(): kept.sent_ns for subject, kept in self._retained.items()}
 
     def publish(
         self, topic: str, key: str, message: Message, mono_ns: int, origin_ns: int = 0, cause: str = ""

@@ -14,6 +14,7 @@ from typing import Literal
 import zmq
 
 from common.bus.frames import (
+    BODY_BYTES_MAX,
     ReplyHeader,
     RequestHeader,
     decode_request,
@@ -64,7 +65,7 @@ class Responder:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self.doors: dict[Door, Socket] = {}
         for door, endpoint in endpoints.items():
-            options: dict[int, int] = {zmq.ROUTER_MANDATORY: 1}
+            options: dict[int, int] = {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: BODY_BYTES_MAX}
             self.doors[door] = open_socket(context, zmq.ROUTER, REQUESTS_QUEUED_MAX, options)
             self.doors[door].bind(endpoint)
 

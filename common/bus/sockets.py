@@ -1,7 +1,8 @@
 """Sockets: how ours are made, and how they tell that the other side came or went.
 
 Every socket has bounds and never lingers. What happens at the bound is the business of the class that owns the socket.
-`ZMQ_CONFLATE` is never used: it keeps one message per socket, whatever its subject, and cuts multipart messages.
+`ZMQ_CONFLATE` is never used: it keeps one message per socket, whatever its subject, and cuts multipart messages. Nor is
+`ZMQ_MAXMSGSIZE` on sockets that connect: one message too long would end that connection for good, with no new try.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ from typing import NamedTuple
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from common.bus.frames import BODY_BYTES_MAX
-
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]
 
 SUBJECTS_MAX = 8_000  # state subjects of one publisher
 QUEUE_MAX = 4 * SUBJECTS_MAX + 1  # messages waiting per connection: a welcome and a re-send of all fit, twice over
 REQUESTS_QUEUED_MAX = 1_000
-_MESSAGE_BYTES_MAX = BODY_BYTES_MAX + 4_096
 _LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
 
@@ -31,7 +29,6 @@ def open_socket(context: Context, kind: int, queue_max: int, options: Mapping[in
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.SNDHWM, queue_max)
     socket.set(zmq.RCVHWM, queue_max)
-    socket.set(zmq.MAXMSGSIZE, _MESSAGE_BYTES_MAX)
     for option, value in (options or {}).items():
         socket.set(option, value)
     return socket

@@ -63,7 +63,13 @@ class Subscriber:
     """Connects to all publishers of some topics. Not thread-safe; all times are given."""
 
     def __init__(
-        self, context: Context, topics: Iterable[str], endpoints: Mapping[str, str], now: Now, log: Log
+        self,
+        context: Context,
+        topics: Iterable[str],
+        endpoints: Mapping[str, str],
+        now: Now,
+        log: Log,
+        queue_max: int = QUEUE_MAX,
     ) -> None:
         self.peers = Peers()
         self.bad_frames = 0
@@ -80,7 +86,7 @@ class Subscriber:
         self._lives: dict[str, _Life] = {}  # by publisher
         self._burst: list[tuple[str, bytes] | Input | None] = []  # (topic, body); None: a newer one follows
         self._burst_number = 1
-        self.socket = open_socket(context, zmq.SUB, QUEUE_MAX)
+        self.socket = open_socket(context, zmq.SUB, queue_max)
         self.monitor = LinkMonitor(self.socket)
         # The heartbeat goes first, so that it is the first thing a new connection brings.
         for topic in sorted(self._topics, key=lambda topic: topic != HEARTBEAT):
