@@ -6,13 +6,12 @@ import ast
 
 from tests.structure.source import ROOT, code, functions, modules
 
-FILE_LINES_MAX = 450
+FILE_LINES_MAX = 500
 TEST_FILE_LINES_MAX = 750
 FUNCTION_LINES_MAX = 60
 
 LONGER_FILES: dict[str, int] = {
     "common/messages.py": 800,  # every message of the bus in one place
-    "common/paper/model.py": 460,  # every word of the paper exchange in one place
 }
 """Files that are longer on purpose, with the length that they may not pass."""
 

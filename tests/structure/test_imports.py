@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -91,17 +92,23 @@ def test_pure_modules_use_seeded_randomness_only() -> None:
     assert wrong == []
 
 
+@cache
+def imports_of_ours() -> dict[str, set[str]]:
+    """Return what each module of ours imports, by its name."""
+    return {module.name: module.imports() for module in code()}
+
+
 def reach(name: str) -> set[str]:
     """Return every module of ours that importing a module brings in."""
-    by_name = {module.name: module for module in code()}
+    imports = imports_of_ours()
     seen: set[str] = set()
     waiting = [name]
     while waiting:
         current = waiting.pop()
-        if current in seen or current not in by_name:
+        if current in seen or current not in imports:
             continue
         seen.add(current)
-        for imported in by_name[current].imports():
+        for imported in imports[current]:
             waiting += [imported, imported.rpartition(".")[0]]
     return seen
 
