@@ -39,6 +39,7 @@ from common.server.state_dir import StateDir
 
 HOST = "127.0.0.1"
 DEFAULT_SCENARIO = "default"
+REPLAY_SCENARIO = "replay"  # beside a recording
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -60,7 +61,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, default=0, help="0: a free one at the first start, then the same again")
     parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
-    parser.add_argument("--scenario", default=DEFAULT_SCENARIO, help="a shipped name or a TOML file")
+    parser.add_argument("--scenario", help=f"a shipped name or a TOML file (default: {DEFAULT_SCENARIO})")
+    parser.add_argument(
+        "--replay", type=Path, metavar="FILE", help="a recorded session to play (then the default scenario is empty)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything that looks random")
     parser.add_argument("--speed", type=float, default=1.0, help="compresses the scenario's schedule and arrivals")
     return parser.parse_args(argv)
@@ -78,15 +82,24 @@ def _configure(arguments: argparse.Namespace) -> bool:
 
 def _open_venue(arguments: argparse.Namespace, state: StateDir) -> tuple[Venue, Journal]:
     """Recover the directory's exchange, or found a new one."""
-    origin = {key: str(getattr(arguments, key)) for key in ("scenario", "seed", "speed")}
+    scenario_name = arguments.scenario or (REPLAY_SCENARIO if arguments.replay else DEFAULT_SCENARIO)
+    origin = {"scenario": scenario_name, "seed": str(arguments.seed), "speed": str(arguments.speed)}
+    if arguments.replay:
+        origin["replay"] = str(arguments.replay.absolute())
     accounts = AccountBook()
     path = state.log_path
     writer, found = Writer.open(path, KIND) if path.exists() else (None, None)
     if writer is not None and found is not None and found.records:
         venue = Venue.recover(found.records, accounts, origin=origin)
     else:
-        scenario = load_scenario(arguments.scenario)
-        venue = Venue.found(scenario, accounts, seed=arguments.seed, speed=arguments.speed, origin=origin)
+        venue = Venue.found(
+            load_scenario(scenario_name),
+            accounts,
+            seed=arguments.seed,
+            speed=arguments.speed,
+            recording=arguments.replay.absolute() if arguments.replay else None,
+            origin=origin,
+        )
     for table in venue.flow.scenario.account:
         state.add_key(table.name, accounts)
     if writer is not None:

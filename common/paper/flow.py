@@ -8,14 +8,14 @@ what the exchange itself measures (expiries, signatures, order groups) stays on 
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Any, Literal
 
 import msgspec
 
 from common.paper.crowd import HOUSE, MAKER, Crowd, CrowdState
-from common.paper.exchange import Exchange
+from common.paper.exchange import ORDER_BOOKS, Exchange
 from common.paper.listing import (
     Listing,
     Schedule,
@@ -30,7 +30,7 @@ from common.paper.listing import (
 from common.paper.makers import Makers
 from common.paper.model import AddAccount, AddMarket, CreateOrder, MarketAction, MarketResult, MarketStatus
 from common.paper.scenario import CrowdTable, MarketTable, RollingTable, Scenario, StandingTable
-from common.paper.state import Market
+from common.paper.state import BookKinds, Market
 from common.paper.takers import Takers
 from common.paper.value import Activity, start_value
 from common.units import PRICE_ONE_E4, parse_price_e4, parse_qty_e2
@@ -111,11 +111,34 @@ class Flow:
         while due and self._wall_ns(due[0].due_s) <= now_ns:
             self._do(exchange, heappop(due))
 
+    def skip(self, now_ns: int) -> None:
+        """Pass over what nobody did while the exchange was away: crowds go on from now, missed markets never were."""
+        if self._state.schedule is None:
+            return
+        now_s = self._state.schedule.scenario_s(now_ns)
+        self._state.due = [due if due.due_s >= now_s else self._postpone(due, now_s) for due in self._state.due]
+        heapify(self._state.due)
+
+    def _postpone(self, due: _Due, now_s: float) -> _Due:
+        key = due.key
+        if due.kind == "roll":
+            assert self._state.schedule is not None
+            place, run = map(int, key.split("/"))
+            table = self._state.scenario.rolling[place]
+            over = int((now_s - first_close_s(table, self._state.schedule)) // table.every_s) + 1
+            key = f"{place}/{max(run, over)}"  # the first one that has not closed yet
+        return _Due(now_s, due.number, due.kind, key, due.life)
+
     def next_due_ns(self) -> int | None:
         """Return when the next step is needed: 0 before the first, None when nothing will ever happen again."""
         if self._state.schedule is None:
             return 0
         return self._wall_ns(self._state.due[0].due_s) if self._state.due else None
+
+    @property
+    def book_kinds(self) -> BookKinds:
+        """Return the books of the exchange that this is played on."""
+        return ORDER_BOOKS
 
     @property
     def scenario(self) -> Scenario:

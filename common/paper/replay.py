@@ -183,6 +183,10 @@ class Replay:
                 if self._due_ns(reel) == due_ns:
                     self._play(exchange, reel, due_ns)
 
+    def skip(self, now_ns: int) -> None:
+        """Pass over what the scenario's crowds did not do; the recording went on and is caught up."""
+        self._flow.skip(now_ns)
+
     # --- listing ---
 
     def _start(self, exchange: Exchange, now_ns: int) -> None:
@@ -339,4 +343,3 @@ class Replay:
             bid_e4, ask_e4 = reel.book.half("bid").best_e4, reel.book.half("ask").best_e4
             if bid_e4 is not None or ask_e4 is not None:
                 reel.state.mid_e4 = ((bid_e4 or 0) + (PRICE_ONE_E4 if ask_e4 is None else ask_e4)) // 2
-

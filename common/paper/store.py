@@ -64,6 +64,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     origin: dict[str, str]
     exchange: bytes
     flow: bytes
+    replays: bool = False  # the flow plays a recording
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):
@@ -79,7 +80,14 @@ class Stepped(msgspec.Struct, frozen=True, tag=True):
     now_ns: int
 
 
-Entry = Checkpoint | Applied | Stepped
+class Skipped(msgspec.Struct, frozen=True, tag=True):
+    """The exchange had been away for a while: nobody had acted."""
+
+    now_ns: int
+
+
+Happening = Applied | Stepped | Skipped
+Entry = Checkpoint | Happening
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
@@ -91,8 +99,11 @@ class Crowd(Protocol):
     def step(self, exchange: Exchange, now_ns: int) -> None:
         """Do everything that is due."""
 
+    def skip(self, now_ns: int) -> None:
+        """Pass over what was due before."""
 
-def decode(records: Iterable[bytes]) -> tuple[Checkpoint, list[Applied | Stepped]]:
+
+def decode(records: Iterable[bytes]) -> tuple[Checkpoint, list[Happening]]:
     """Split a log into its checkpoint and what follows; raise `LogDamaged` if it is not such a log."""
     entries = []
     for number, record in enumerate(records):
@@ -102,7 +113,7 @@ def decode(records: Iterable[bytes]) -> tuple[Checkpoint, list[Applied | Stepped
             raise LogDamaged(f"record {number} is not an entry of an exchange's log: {error}") from error
     if not entries or not isinstance(entries[0], Checkpoint):
         raise LogDamaged("an exchange's log begins with a checkpoint")
-    followers: list[Applied | Stepped] = []
+    followers: list[Happening] = []
     for entry in entries[1:]:
         if isinstance(entry, Checkpoint):
             raise LogDamaged("an exchange's log has one checkpoint, at its beginning")
@@ -110,7 +121,7 @@ def decode(records: Iterable[bytes]) -> tuple[Checkpoint, list[Applied | Stepped
     return entries[0], followers
 
 
-def replay(exchange: Exchange, crowd: Crowd, entries: Iterable[Applied | Stepped]) -> int:
+def replay(exchange: Exchange, crowd: Crowd, entries: Iterable[Happening]) -> int:
     """Do again what the log says; what the engine would tell is dropped, as nobody listens. Return the number done."""
     count = 0
     for entry in entries:
@@ -118,6 +129,8 @@ def replay(exchange: Exchange, crowd: Crowd, entries: Iterable[Applied | Stepped
         if isinstance(entry, Applied):
             with contextlib.suppress(Rejected):  # it was refused then, too
                 exchange.apply(entry.command, entry.now_ns)
+        elif isinstance(entry, Skipped):
+            crowd.skip(entry.now_ns)
         else:
             step(exchange, crowd, entry.now_ns)
         exchange.drain()

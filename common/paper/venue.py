@@ -8,10 +8,12 @@ records by `recover`, and `checkpoint` is what bounds that log.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Self, cast
 
 import msgspec
 
+from common.clock import NS_PER_S
 from common.errors import ConfigError, Rejected
 from common.paper import store, stream_commands
 from common.paper.api import Api, ApiOptions, Request, Response
@@ -21,9 +23,12 @@ from common.paper.hub import Hub
 from common.paper.keys import AccountBook
 from common.paper.model import Accepted, Command, Group
 from common.paper.refusals import refuse
+from common.paper.replay import Replay
 from common.paper.scenario import Scenario
 from common.paper.sessions import Session, StreamOptions
 from common.paper.state import Options
+
+AWAY_NS = 2 * NS_PER_S  # a crowd that is further behind than this was not there; it goes on from now
 
 Record = Callable[[bytes], None]
 """Writes one entry to the log; returns when it would survive the death of the process."""
@@ -42,7 +47,7 @@ class Venue:
     def __init__(
         self,
         exchange: Exchange,
-        flow: Flow,
+        flow: Flow | Replay,
         accounts: AccountBook,
         origin: Mapping[str, str],
         options: VenueOptions | None = None,
@@ -65,21 +70,26 @@ class Venue:
         *,
         seed: int = 0,
         speed: float = 1.0,
+        recording: Path | None = None,
         origin: Mapping[str, str] | None = None,
         options: VenueOptions | None = None,
     ) -> Self:
-        """Make a new exchange that plays a scenario from the first `advance` on."""
+        """Make a new exchange that plays a scenario, and a recording beside it, from the first `advance` on."""
+        flow: Flow | Replay = Flow(scenario, seed, speed)
+        if recording is not None:
+            flow = Replay.open(recording, scenario, seed, speed)
         exchange = Exchange(
             Options(
                 seed=seed,
                 shards=scenario.options.shards,
                 resting_margin=scenario.options.resting_margin,
                 cancel_all_reach_s=scenario.options.cancel_all_reach_s,
-            )
+            ),
+            flow.book_kinds,
         )
         for table in scenario.account:
             accounts.set_tier(table.name, table.tier)
-        return cls(exchange, Flow(scenario, seed, speed), accounts, origin or {}, options)
+        return cls(exchange, flow, accounts, origin or {}, options)
 
     @classmethod
     def recover(
@@ -102,8 +112,8 @@ class Venue:
                 f"the state directory holds an exchange with {', '.join(changed)}: "
                 "start it as before, or throw it away with `trader paper reset`"
             )
-        exchange = Exchange.restore(checkpoint.exchange)
-        flow = Flow.restore(checkpoint.flow)
+        flow = Replay.restore(checkpoint.flow) if checkpoint.replays else Flow.restore(checkpoint.flow)
+        exchange = Exchange.restore(checkpoint.exchange, flow.book_kinds)
         store.replay(exchange, flow, entries)
         for table in flow.scenario.account:
             accounts.set_tier(table.name, table.tier)
@@ -116,6 +126,7 @@ class Venue:
                 origin=self.origin,
                 exchange=self.exchange.snapshot(),
                 flow=self.flow.snapshot(),
+                replays=isinstance(self.flow, Replay),
             )
         )
 
@@ -156,6 +167,10 @@ class Venue:
         if not self._is_due(now_ns):
             self.hub.tick(now_ns)
             return
+        crowd_due_ns = self.flow.next_due_ns()
+        if crowd_due_ns is not None and 0 < crowd_due_ns < now_ns - AWAY_NS:
+            self.record(store.encode(store.Skipped(now_ns)))
+            self.flow.skip(now_ns)
         self.record(store.encode(store.Stepped(now_ns)))
         self.is_broken = True
         store.step(self.exchange, self.flow, now_ns)

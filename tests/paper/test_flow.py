@@ -222,6 +222,20 @@ def test_restored_flow_continues_as_the_one_that_was_never_interrupted() -> None
     assert books(straight.exchange) == books(broken.exchange)
 
 
+def test_crowds_pass_over_the_time_in_which_the_exchange_was_away() -> None:
+    play = Play(parse_scenario(ROLLING, "t"))
+    play.pass_time(5)
+    back_ns = play.now_ns + 3_600 * NS_PER_S
+    play.flow.skip(back_ns)
+    events = play.pass_time(3_600, 3_600 * NS_PER_S)
+    assert all(event.trade.ts_ns >= back_ns for event in events if isinstance(event, TradeMade))
+    assert sum(isinstance(event, BookDelta) for event in events) < 2_000
+    play.pass_time(60)
+    assert len(play.flow.tickers(play.exchange)) == 1
+    assert next(iter(play.exchange.markets.values())).status is MarketStatus.FINALIZED
+    assert play.flow.refusals() == {}
+
+
 # --- the life of markets ---
 
 

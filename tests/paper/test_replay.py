@@ -15,6 +15,7 @@ import pytest
 from common.clock import NS_PER_MS, NS_PER_S, iso, parse_iso
 from common.errors import ConfigError, Rejected
 from common.paper.exchange import Exchange
+from common.paper.keys import AccountBook
 from common.paper.model import (
     Accepted,
     BookDelta,
@@ -34,6 +35,7 @@ from common.paper.recording import BookFrame, DeltaFrame, load_recording, parse_
 from common.paper.replay import Replay
 from common.paper.scenario import parse_scenario
 from common.paper.state import Options
+from common.paper.venue import Venue
 from common.units import format_price, format_qty
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "btc15m"
@@ -524,6 +526,26 @@ def test_restored_replay_continues_as_the_one_that_was_never_interrupted(tape: T
         seen.append((events, (show.shown("bid"), show.shown("ask"))))
     assert seen[0] == seen[1]
     assert any(isinstance(event, FillMade) for event in seen[0][0])
+
+
+def test_venue_recovers_a_replay_from_its_log(tape: Tape, tmp_path: Path) -> None:
+    tape.delta(100, "ask", 45, 3)
+    path, log = tape.write(tmp_path / "tape.jsonl"), []
+    venue = Venue.found(NOBODY, AccountBook(), recording=path)
+    log.append(venue.checkpoint())
+    venue.record = log.append
+    venue.advance(START_NS)
+    order = CreateOrder(
+        account="default", ticker=TICKER, side="bid", qty_e2=900, price_e4=4_600, time_in_force="good_till_canceled"
+    )
+    venue.execute(order, START_NS)
+    venue.advance(START_NS + NS_PER_S)
+    recovered = Venue.recover(log, AccountBook(), origin={})
+    assert recovered.exchange.accounts["default"].portfolios[0].positions[TICKER].position_e2 == 900
+    for side in ("bid", "ask"):
+        book, again = venue.exchange.markets[TICKER].book, recovered.exchange.markets[TICKER].book
+        assert again.levels(side) == book.levels(side)
+    assert recovered.tickers() == venue.tickers() == [TICKER]
 
 
 # --- recordings ---
