@@ -10,13 +10,13 @@ from pathlib import Path
 import click
 import pytest
 
-from common.cli import run, trader
+from common.cli import run, trader, zmq
 from common.config import KEYS
 from common.errors import ExitCode
 from tests.structure.source import ROOT
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")]
-COMMANDS = {"trader": trader.command, "scripts/run": run.command}
+COMMANDS = {"trader": trader.command, "zmq": zmq.command, "scripts/run": run.command}
 FILE_NAME = re.compile(r"[\w./-]+(?:\.(?:py|toml|md|conf|json|yaml)|/)")
 
 
