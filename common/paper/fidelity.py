@@ -13,8 +13,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.paper.model import Side
+from common.paper.exchange import Exchange
+from common.paper.flow import Flow
+from common.paper.model import BookDelta, Side, TradeMade
+from common.paper.recording import BookFrame, DeltaFrame, PrintFrame, RecordedMarket
+from common.paper.scenario import Scenario
+from common.paper.state import Options
 
+START_NS = 1_800_000_000 * NS_PER_S  # where simulated time begins: on a quarter hour
+_STEP_NS = 20 * NS_PER_MS
 _MIDDLE_E4 = range(1_000, 9_001)  # both best prices here: distances and spreads are in whole cents
 _DEPTH_LEVELS = 10
 
@@ -272,9 +279,45 @@ class MarketStatistics:
         return figures
 
 
+def measure_scenario(scenario: Scenario, series: str, seconds: float, seed: int) -> dict[str, float]:
+    """Play a scenario in simulated time and return the figures of the first market of a series."""
+    exchange, flow = Exchange(Options(seed=seed, shards=scenario.options.shards)), Flow(scenario, seed)
+    flow.step(exchange, START_NS)
+    ticker = next(name for name in flow.tickers(exchange) if name.startswith(series))
+    book, found = exchange.markets[ticker].book, MarketStatistics()
+    found.start(book.levels("bid"), book.levels("ask"), START_NS)
+    exchange.drain()
+    for now_ns in range(START_NS, START_NS + round(seconds * NS_PER_S), _STEP_NS):
+        flow.step(exchange, now_ns)
+        for event in exchange.drain():
+            if isinstance(event, BookDelta) and event.ticker == ticker:
+                found.note_change(event.ts_ns, event.side, event.price_e4, event.delta_e2)
+            elif isinstance(event, TradeMade) and event.trade.ticker == ticker:
+                trade = event.trade
+                found.note_trade(trade.ts_ns, trade.price_e4, trade.qty_e2, trade.taker_side == "bid")
+    return found.report()
+
+
+def measure_recording(market: RecordedMarket) -> dict[str, float]:
+    """Return the figures of a recorded market until its close."""
+    found, begun = MarketStatistics(), False
+    for frame in market.frames:
+        if frame.ts_ns >= market.close_ns:
+            break
+        if isinstance(frame, BookFrame):
+            assert not begun, "a recording of two connections has no continuous statistics"
+            found.start(frame.bids, frame.asks, frame.ts_ns)
+            begun = True
+        elif isinstance(frame, DeltaFrame):
+            found.note_change(frame.ts_ns, frame.side, frame.price_e4, frame.delta_e2)
+        elif isinstance(frame, PrintFrame):
+            found.note_trade(frame.ts_ns, frame.price_e4, frame.qty_e2, frame.taker_side == "bid")
+    return found.report()
+
+
 def compare(figures: dict[str, float]) -> str:
     """Return a table of the figures beside the real ones; those that are held are marked, misses too."""
-    lines = [f"{'':38} {'simulated':>10} {'real':>10} {'ratio':>7}"]
+    lines = [f"{'':38} {'measured':>10} {'real':>10} {'ratio':>7}"]
     for name, real in REAL.items():
         if name not in figures:
             continue
@@ -285,7 +328,7 @@ def compare(figures: dict[str, float]) -> str:
 
 
 def within_a_factor_of_two(ratio: float) -> bool:
-    """Say whether a simulated figure is between half and twice the real one."""
+    """Say whether a measured figure is between half and twice the real one."""
     return 0.5 <= ratio <= 2.0
 
 

@@ -11,7 +11,7 @@ import pytest
 from common.clock import NS_PER_S
 from common.errors import ConfigError
 from common.paper.exchange import Exchange
-from common.paper.fidelity import HELD, REAL, MarketStatistics, compare, within_a_factor_of_two
+from common.paper.fidelity import HELD, REAL, START_NS, compare, measure_scenario, within_a_factor_of_two
 from common.paper.flow import Flow
 from common.paper.model import (
     Accepted,
@@ -29,7 +29,6 @@ from common.paper.scenario import Scenario, load_scenario, parse_scenario
 from common.paper.state import Options
 from common.units import PRICE_ONE_E4
 
-START_NS = 1_800_000_000 * NS_PER_S  # a quarter hour begins here
 STEP_NS = NS_PER_S // 50
 
 ROLLING = """
@@ -111,26 +110,11 @@ def test_first_ticker_of_the_default_scenario_suits_every_test() -> None:
 
 
 def test_busy_market_of_the_default_scenario_is_like_the_real_one(capsys: pytest.CaptureFixture[str]) -> None:
-    play = Play("default", seed=1)
-    ticker = next(name for name in play.flow.tickers(play.exchange) if name.startswith("KXBTC15M-"))
-    assert play.exchange.markets[ticker].close_ns == START_NS + 900 * NS_PER_S
-    found = MarketStatistics()
-    market = play.exchange.markets[ticker]
-    found.start(market.book.levels("bid"), market.book.levels("ask"), play.now_ns)
-    play.exchange.drain()
-    for events in play.run(890):
-        for event in events:
-            if isinstance(event, BookDelta) and event.ticker == ticker:
-                found.note_change(event.ts_ns, event.side, event.price_e4, event.delta_e2)
-            elif isinstance(event, TradeMade) and event.trade.ticker == ticker:
-                trade = event.trade
-                found.note_trade(trade.ts_ns, trade.price_e4, trade.qty_e2, trade.taker_side == "bid")
-    figures = found.report()
+    figures = measure_scenario(load_scenario("default"), "KXBTC15M-", seconds=890, seed=1)
     with capsys.disabled():
         print(f"\n{compare(figures)}")
     missed = [name for name in sorted(HELD) if not within_a_factor_of_two(figures[name] / REAL[name])]
     assert not missed, f"{missed}\n{compare(figures)}"
-    assert play.flow.refusals() == {}
 
 
 def test_joining_the_best_price_does_not_earn_the_half_spread() -> None:
