@@ -194,12 +194,13 @@ class Flow:
             exchange.apply(AddAccount(account=account, house=True), now_ns)
         for place, table in enumerate(scenario.market):
             exchange.apply(AddMarket(market=list_fixed(table, state.schedule)), now_ns)
-            self._list(Listing(ticker=table.ticker, opens_s=table.opens_s, closes_s=table.closes_s, table=place))
+            listing = Listing(ticker=table.ticker, opens_s=table.opens_s, closes_s=table.closes_s, table=place)
+            self._list(listing, 0.0)
         for place in range(len(scenario.rolling)):
-            self._roll(exchange, place, 0, now_ns)
-            self._roll(exchange, place, 1, now_ns)
+            self._roll(exchange, place, 0, 0.0)
+            self._roll(exchange, place, 1, 0.0)
 
-    def _roll(self, exchange: Exchange, place: int, run: int, now_ns: int) -> None:
+    def _roll(self, exchange: Exchange, place: int, run: int, now_s: float) -> None:
         """List one market of a rolling series; the next one is listed when this one opens."""
         assert self._state.schedule is not None
         table, schedule = self._state.scenario.rolling[place], self._state.schedule
@@ -210,16 +211,16 @@ class Flow:
         opens_s = closes_s - table.every_s
         listing = Listing(ticker=ticker, opens_s=opens_s, closes_s=closes_s, table=place, run=run)
         for command in list_rolling(table, listing, schedule):
-            exchange.apply(command, now_ns)
-        self._list(listing)
+            exchange.apply(command, self._wall_ns(now_s))
+        self._list(listing, now_s)
         if run > 0:
             self._push(opens_s, "roll", f"{place}/{run + 1}")
 
-    def _list(self, listing: Listing) -> None:
+    def _list(self, listing: Listing, now_s: float) -> None:
         generator: Any = Random(f"{self._state.seed}/{listing.table}/{listing.run}").getstate()
         self._state.markets[listing.ticker] = _MarketState(listing=listing, generator=generator)
         self._seat(listing.ticker)
-        self._push(max(listing.opens_s, 0.0), "watch", listing.ticker)
+        self._push(max(listing.opens_s, now_s), "watch", listing.ticker)
 
     def _seat(self, ticker: str) -> None:
         state = self._state.markets[ticker]
@@ -241,7 +242,7 @@ class Flow:
         now_ns = self._wall_ns(due.due_s)
         if due.kind == "roll":
             place, run = due.key.split("/")
-            self._roll(exchange, int(place), int(run), now_ns)
+            self._roll(exchange, int(place), int(run), due.due_s)
             return
         player = self._players.get(due.key)
         if player is None:

@@ -113,6 +113,7 @@ class Subscription:
     """One sid. `tickers` is None when it has no market filter."""
 
     __slots__ = (
+        "_heads",
         "by_id",
         "channel",
         "is_quiet",
@@ -134,20 +135,28 @@ class Subscription:
         self.is_quiet = False  # `skip_ticker_ack`
         self.use_yes_price = False
         self.waiting_bytes = 0
-
-    def wants(self, ticker: str) -> bool:
-        """Say whether the market passes the filter."""
-        return self.tickers is None or ticker in self.tickers
+        self._heads: dict[str, bytes] = {}
 
     def send(self, kind: str, tail: bytes, command_id: int = 0) -> None:
         """Send a message of the channel; `tail` is what `tail_of` made and may be shared by many."""
-        head = f'{{"type":"{kind}","id":{command_id}' if command_id else f'{{"type":"{kind}"'
+        head = self._heads.get(kind)
+        if head is None or command_id:
+            head = self._head(kind, command_id)
         if self.channel.has_seq:
             self.seq += 1
-            head += f',"sid":{self.sid},"seq":{self.seq}'
+            frame = b"%b%d%b" % (head, self.seq, tail)
         else:
-            head += f',"sid":{self.sid}'
-        self.session.push(head.encode() + tail, kind, self)
+            frame = head + tail
+        self.session.push(frame, kind, self)
+
+    def _head(self, kind: str, command_id: int) -> bytes:
+        """Return a frame's beginning, up to its number if it has one; it is the same for all frames without an id."""
+        number = f',"id":{command_id}' if command_id else ""
+        seq = ',"seq":' if self.channel.has_seq else ""
+        head = f'{{"type":"{kind}"{number},"sid":{self.sid}{seq}'.encode()
+        if not command_id:
+            self._heads[kind] = head
+        return head
 
     def next_seq(self) -> int:
         """Consume a sequence number for a message about the subscription itself."""

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 from aiohttp import web
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import ExitCode, Failure
 from common.log.files import Writer, replace
 from common.logs import Log
@@ -27,12 +27,13 @@ from common.paper.keys import WS_PATH
 from common.paper.refusals import Refusal, refuse
 from common.paper.sessions import Session
 from common.paper.store import KIND
-from common.paper.venue import Venue
+from common.paper.venue import AWAY_NS, Venue
 from common.server.streams import Streams
 
 CONTROL_PREFIX = "/control"
 
 STEP_S = 0.010  # the exchange acts at most this often on its own; what is due meanwhile happens together
+SLICE_NS = 20 * NS_PER_MS  # more than this at once would let clients wait; a crowd that asks for more falls behind
 IDLE_S = 1.0  # and looks at its clock at least this often
 BIND_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to leave the port
 CHECKPOINT_BUSY_S = 0.5  # replaying a log takes at most about this long
@@ -81,6 +82,7 @@ class Server:
         self._streams = Streams(self._say)
         self._stopping = asyncio.Event()
         self._exit_code = ExitCode.OK
+        self._advanced_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._busy_s = 0.0  # work since the checkpoint: an upper bound of what replaying its log takes
         self._checkpoint_s = 0.0  # what the last one took
@@ -182,7 +184,11 @@ class Server:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._guard(lambda: self.venue.advance(time.time_ns()))
+        now_ns = time.time_ns()
+        if now_ns - self._advanced_ns > AWAY_NS:
+            self._advanced_ns = now_ns
+        self._advanced_ns = min(now_ns, self._advanced_ns + SLICE_NS)
+        self._guard(lambda: self.venue.advance(self._advanced_ns))
         if self._busy_s > max(CHECKPOINT_BUSY_S, CHECKPOINT_SHARE * self._checkpoint_s):
             self._guard(self.checkpoint)
         self._arm_timer()
