@@ -15,11 +15,16 @@ _ROUNDING_PER_FILL_USD_E6 = 101  # under $0.000001 by rounding the fee, under $0
 _KNOWN_TYPES = frozenset({"quadratic", "quadratic_with_maker_fees", "quadratic_with_combo_maker_fees"})
 
 
+def has_bound(fee_type: str) -> bool:
+    """Say whether the fee's formula is known."""
+    return fee_type in _KNOWN_TYPES
+
+
 def taker_fee_usd_e6(fee_type: str, multiplier_e4: int, price_e4: int, qty_e2: int) -> int | None:
     """Return the taker's model fee, rounded up to the micro-dollar; None for an unknown fee type."""
     assert 0 <= price_e4 <= PRICE_ONE_E4, price_e4
     assert qty_e2 >= 0, qty_e2
-    if fee_type not in _KNOWN_TYPES:
+    if not has_bound(fee_type):
         return None
     model = _TAKER_RATE_E4 * multiplier_e4 * qty_e2 * price_e4 * (PRICE_ONE_E4 - price_e4)
     return -(-model // _MODEL_DIVISOR)

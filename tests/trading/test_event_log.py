@@ -45,7 +45,7 @@ def test_answer_holds_exactly_the_events_after_the_asked_number():
 def test_history_is_bounded_and_the_answer_says_from_where_it_is_kept():
     log = log_of(5, kept=2)
     answer = log.answer(EventsSince(topic="external", after=0))
-    assert answer.first_kept == 4
+    assert (answer.first_kept, answer.last) == (4, 5)
     assert numbers(log, 0) == [4, 5]
     assert numbers(log, 4) == [5]
 
