@@ -72,8 +72,8 @@ PROCESSES: dict[str, Process] = {
         Process(
             name="execution", job="admission, orders, cancels: the only one that writes to the exchange", priority=30,
             reads=(
-                "trader_state", "book", "market", "exchange", "account_order", "order_group", "fill", "position",
-                "account", "reconciliation", "rate_limits", "settlement", "external",
+                "trader_state", "book", "market", "exchange", "decision", "account_order", "order_group", "fill",
+                "position", "account", "reconciliation", "rate_limits",
             ),
             asks=("sync",), journal=True, rest="write", write_share=90,
         ),

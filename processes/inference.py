@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 
 import msgspec
-from common.trading.book import net_of_own
 
 from common.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Now
 from common.effects import (
@@ -52,6 +51,7 @@ from common.messages import (
 )
 from common.settings import InferenceSettings, Settings
 from common.trading.actions import Choice, hold
+from common.trading.book import net_of_own
 from common.trading.observation import History, View, observe_top
 from common.trading.policy import POLICIES, Policy
 from common.units import PRICE_ONE_E4

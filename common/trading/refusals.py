@@ -9,6 +9,10 @@ from typing import NamedTuple
 class Code(StrEnum):
     """One word per rule; it travels in verdicts and replies, and statistics count by it."""
 
+    # the verdict
+    STATE = "state"
+    EPOCH = "epoch"
+    STALE_VERDICT = "stale_verdict"
     # the market and its book
     MARKET = "market"
     STALE_BOOK = "stale_book"
@@ -25,6 +29,7 @@ class Code(StrEnum):
     LIVE_ORDER = "live_order"
     LIVE_ORDERS = "live_orders"
     RATE = "rate"
+    ORDER_GROUP = "order_group"
     REPRICE_RATE = "reprice_rate"
     NOT_REDUCING = "not_reducing"
     FRACTION = "fraction"

@@ -1,0 +1,275 @@
+"""Order writes: what goes to the exchange, what each answer means for its order, and whom to tell. Pure.
+
+Creates and amends are sent once. Cancels are repeated until the end is proven. Nothing queues for rate tokens: an order
+without a token is refused before this; a cancel waits, on a share of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from common.clock import NS_PER_S, Now
+from common.effects import Answer, Effect, RestFailure, RestReply
+from common.kalshi import calls
+from common.kalshi import outcomes as told
+from common.kalshi.budget import Budget
+from common.kalshi.caller import Caller
+from common.kalshi.calls import NewOrder, OrderRef
+from common.kalshi.limits import budget_of
+from common.kalshi.order_group import GroupDesk, Grouping
+from common.kalshi.types import BatchItem, ErrorInfo, OrderAck
+from common.messages import ActionReply, Outcome, Purpose, RateLimits
+from common.trading.canceller import Canceller
+from common.trading.executor import Executor
+from common.trading.order_events import (
+    Acknowledged,
+    AmendAcknowledged,
+    AmendAsked,
+    AmendRejected,
+    AnswerMissing,
+    CancelAcknowledged,
+    CancelAsked,
+    CancelNotFound,
+    CancelRejected,
+    ExistsAlready,
+    Operation,
+    Rejected,
+)
+from common.trading.orders import OrderRecord, OrderTerms
+
+ORDER_PERCENT, CANCEL_PERCENT = 60, 30  # of the write budget; the rest is the operator's
+BATCH_MAX = 20
+NOT_FOUND = 404
+_NO_TOKEN_NS = NS_PER_S // 10
+
+_ROUTED_BY_MARKET_AFTER = 1  # misses
+
+
+class Creating(msgspec.Struct, frozen=True):
+    """A create is under way."""
+
+    order: OrderRecord
+    token: str
+
+
+class Amending(msgspec.Struct, frozen=True):
+    """An amend is under way."""
+
+    order: OrderRecord
+    token: str
+
+
+class Cancelling(msgspec.Struct, frozen=True):
+    """A cancel of one or several orders is under way."""
+
+    orders: tuple[OrderRecord, ...]
+
+
+class CancellingAll(msgspec.Struct, frozen=True):
+    """The cancel of everything is under way."""
+
+
+Context = Creating | Amending | Cancelling | CancellingAll | Grouping
+
+
+class OrderWrites:
+    """The writes under way and the cancels wanted."""
+
+    def __init__(self, executor: Executor, reply_of: Callable[[OrderRecord], ActionReply]) -> None:
+        self.executor = executor
+        self.reply_of = reply_of
+        self.canceller = Canceller()
+        self.caller: Caller[Context] = Caller(executor.session)
+        self.groups = GroupDesk(self)
+        now_ns = executor.now.mono_ns
+        self.order_budget = Budget(now_ns, write_percent=ORDER_PERCENT)
+        self.cancel_budget = Budget(now_ns, write_percent=CANCEL_PERCENT)
+        self.cancel_all_acknowledged: Callable[[int], None] = lambda sent_mono_ns: None
+
+    def note_limits(self, limits: RateLimits) -> None:
+        """Take what the exchange says about our budget."""
+        self.order_budget = budget_of(limits, self.executor.now, write_percent=ORDER_PERCENT)
+        self.cancel_budget = budget_of(limits, self.executor.now, write_percent=CANCEL_PERCENT)
+
+    @property
+    def subaccount(self) -> int:
+        """The subaccount that every call names."""
+        return self.executor.settings.exchange.subaccount
+
+    # --- create and amend ---
+
+    def take_create_token(self) -> bool:
+        """Pay for a create, if the budget can."""
+        return self.order_budget.take("POST", calls.ORDERS, self.executor.now.mono_ns)
+
+    def take_amend_token(self, order: OrderRecord) -> bool:
+        """Pay for an amend, if the budget can."""
+        path = f"{calls.ORDERS}/{order.order_id}/amend"
+        return self.order_budget.take("POST", path, self.executor.now.mono_ns)
+
+    def create(self, order: OrderRecord, token: str) -> list[Effect]:
+        """Send a journaled order."""
+        expires_ns = order.terms.expires_wall_ns
+        call = calls.create_order(
+            NewOrder(
+                ticker=order.ticker,
+                side=order.side,
+                price_e4=order.terms.price_e4,
+                qty_e2=order.terms.total_e2,
+                client_order_id=order.client_order_id,
+                time_in_force="good_till_canceled" if order.rests else "immediate_or_cancel",
+                expiration_s=expires_ns // NS_PER_S if expires_ns is not None else None,
+                post_only=order.rests,
+                reduce_only=not order.rests and order.purpose is not Purpose.OPEN,
+                cancel_on_pause=order.rests,
+                group_id=self.groups.group_id(order.shard) if order.rests else "",
+                subaccount=self.subaccount,
+                shard=order.shard,
+            )
+        )
+        return [self.caller.send(call, Creating(order, token))]
+
+    def amend(self, order: OrderRecord, terms: OrderTerms, token: str) -> list[Effect]:
+        """Journal and send new terms."""
+        effects = self.executor.happen(order, AmendAsked(terms=terms), sync=True)
+        call = calls.amend_order(
+            OrderRef(order_id=order.order_id, subaccount=self.subaccount, shard=order.shard),
+            ticker=order.ticker,
+            side=order.side,
+            price_e4=terms.price_e4,
+            total_e2=terms.total_e2,
+            client_order_id=order.client_order_id,
+            expiration_s=terms.expires_wall_ns // NS_PER_S if terms.expires_wall_ns is not None else None,
+        )
+        self.executor.counts["amended"] += 1
+        return [*effects, self.caller.send(call, Amending(order, token))]
+
+    # --- answers ---
+
+    def take(self, message: RestReply | RestFailure) -> list[Effect]:
+        """Take the exchange's answer, or its absence."""
+        known = self.caller.take(message)
+        if known is None:
+            return []
+        call, context, answer = known
+        outcome = told.write_outcome(answer, call.parse)
+        if isinstance(outcome, told.DefiniteReject) and outcome.rate_limited:
+            budget = self.cancel_budget if isinstance(context, Cancelling) else self.order_budget
+            budget.refused(call.method, call.path, self.executor.now.mono_ns)
+        match context:
+            case Creating():
+                return self._created(context, outcome, answer.signed_wall_ns)
+            case Amending():
+                return self._amended(context, outcome, answer.signed_wall_ns)
+            case Cancelling():
+                return self._cancelled(context, outcome, answer.signed_wall_ns)
+            case CancellingAll():
+                if isinstance(outcome, told.Ok) and isinstance(answer, told.Answer):
+                    self.cancel_all_acknowledged(answer.sent_mono_ns)
+                return []
+            case Grouping():
+                return self.groups.answered(context, outcome)
+
+    def _created(self, context: Creating, outcome: told.WriteOutcome[OrderAck], signed_ns: int) -> list[Effect]:
+        order, counts = context.order, self.executor.counts
+        match outcome:
+            case told.Ok(value=ack):
+                event: Any = Acknowledged(
+                    order_id=ack.order_id, filled_e2=ack.filled_e2 or 0, remaining_e2=ack.remaining_e2 or 0,
+                    signed_wall_ns=signed_ns, exchange_wall_ns=ack.ts_ns,
+                )  # fmt: skip
+            case told.DefiniteReject():
+                counts["rejected"] += 1
+                event = Rejected(code=outcome.code or f"http_{outcome.status}")
+                self.groups.note_rejection(order.shard, outcome.code)
+            case told.AlreadyExists():
+                event = ExistsAlready(signed_wall_ns=signed_ns)
+            case _:
+                counts["unknown"] += 1
+                event = AnswerMissing(operation=Operation.CREATE, signed_wall_ns=signed_ns)
+        return self._tell(context.token, order, event)
+
+    def _amended(self, context: Amending, outcome: told.WriteOutcome[OrderAck], signed_ns: int) -> list[Effect]:
+        match outcome:
+            case told.Ok(value=ack):
+                event: Any = AmendAcknowledged(
+                    filled_e2=ack.filled_e2, remaining_e2=ack.remaining_e2, exchange_wall_ns=ack.ts_ns
+                )
+            case told.DefiniteReject():
+                event = AmendRejected(code=outcome.code or f"http_{outcome.status}")
+            case _:
+                event = AnswerMissing(operation=Operation.AMEND, signed_wall_ns=signed_ns)
+        return self._tell(context.token, context.order, event)
+
+    def _tell(self, token: str, order: OrderRecord, event: Any) -> list[Effect]:
+        effects = self.executor.happen(order, event)
+        if not token:
+            return effects
+        reply = self.reply_of(order)
+        if isinstance(event, Rejected | AmendRejected):
+            reply = msgspec.structs.replace(reply, outcome=Outcome.REJECTED, code=event.code)
+        return [*effects, Answer(token=token, reply=reply)]
+
+    # --- cancels ---
+
+    def tend(self) -> list[Effect]:
+        """Send the cancels that are due and tend our order groups; answer who waited for a proof."""
+        now = self.executor.now
+        effects: list[Effect] = []
+        due = self.canceller.due(self.executor.keeper.live, now)
+        while due:
+            batch, due = due[:BATCH_MAX], due[BATCH_MAX:]
+            effects += self._send_cancels(batch, now)
+        effects += self.groups.tend()
+        proofs = self.canceller.proofs(self.executor.keeper.live, now)
+        return effects + [Answer(token=token, reply=reply) for token, reply in proofs]
+
+    def _send_cancels(self, orders: list[OrderRecord], now: Now) -> list[Effect]:
+        refs = [self._reference(order) for order in orders]
+        call = calls.cancel_order(refs[0]) if len(refs) == 1 else calls.cancel_orders(refs)
+        if not self.cancel_budget.take(call.method, call.path, now.mono_ns, len(orders)):
+            for order in orders:
+                self.canceller.postpone(order, _NO_TOKEN_NS, now)
+            return []
+        effects: list[Effect] = []
+        for order in orders:
+            self.canceller.sent(order)
+            effects += self.executor.happen(order, CancelAsked())
+        return [*effects, self.caller.send(call, Cancelling(tuple(orders)))]
+
+    def _reference(self, order: OrderRecord) -> OrderRef:
+        ticker = order.ticker if order.cancel_misses >= _ROUTED_BY_MARKET_AFTER else ""
+        return OrderRef(order_id=order.order_id, subaccount=self.subaccount, shard=order.shard, ticker=ticker)
+
+    def _cancelled(self, context: Cancelling, outcome: told.WriteOutcome[Any], signed_ns: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for index, order in enumerate(context.orders):
+            self.canceller.answered(order.client_order_id, self.executor.now)
+            item = outcome.value if isinstance(outcome, told.Ok) else None
+            if isinstance(item, tuple):
+                item = item[index] if index < len(item) else None
+            if not order.is_ended:
+                effects += self.executor.happen(order, self._cancel_event(order, outcome, item, signed_ns))
+        return effects
+
+    def _cancel_event(self, order: OrderRecord, outcome: told.WriteOutcome[Any], item: Any, signed_ns: int) -> Any:
+        if isinstance(item, BatchItem):
+            item = item.ack or item.error
+        if isinstance(item, OrderAck) and item.reduced_e2 is not None:
+            self.executor.counts["cancelled"] += 1
+            return CancelAcknowledged(reduced_by_e2=item.reduced_e2)
+        if isinstance(item, ErrorInfo):
+            is_missing = item.code == "not_found"
+            return CancelNotFound(signed_wall_ns=signed_ns) if is_missing else CancelRejected(code=item.code)
+        if isinstance(outcome, told.DefiniteReject):
+            if outcome.status == NOT_FOUND:
+                return CancelNotFound(signed_wall_ns=signed_ns)
+            return CancelRejected(code=outcome.code or f"http_{outcome.status}")
+        return AnswerMissing(operation=Operation.CANCEL, signed_wall_ns=signed_ns)
+
+    def cancel_all(self) -> list[Effect]:
+        """Cancel everything on the subaccount, foreign orders too: for a halt alone."""
+        return [self.caller.send(calls.cancel_all(self.subaccount), CancellingAll())]

@@ -1,0 +1,250 @@
+"""The gate: execution's admission in one step, from a verdict to a journaled order or a refusal. Pure.
+
+It keeps the exposure in step with our orders, the foreign ones and the published positions, asks the verdict whether it
+still holds, prices from the book net of the account's own orders, and lets `admission` judge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.clock import NS_PER_MS, NS_PER_S
+from common.messages import Amend, Book, Market, Place, Pricing, Purpose, State
+from common.trading.admission import Candidate, Reservation, Scene, admit
+from common.trading.book import net_of_own
+from common.trading.exposure import Claim, Exposure, Stake, claim_of_order, option_of
+from common.trading.limits import OrderRate, expiry_wall_s
+from common.trading.orders import OrderRecord, OrderTerms, open_order
+from common.trading.pricing import price_amend, price_order
+from common.trading.refusals import Code, Refusal
+from common.units import PriceGrid, PriceRange
+
+if TYPE_CHECKING:
+    from common.trading.executor import Executor
+
+VERDICT_MAX_AGE_MS = 500
+SHORTEST_LIFE_NS = 2 * NS_PER_S  # an order that would expire sooner is not worth sending
+
+_STATES_OF_PURPOSE = {
+    Purpose.OPEN: (State.READY, State.ACTING),
+    Purpose.CLOSE: (State.READY, State.ACTING),
+    Purpose.EXIT: (State.READY, State.ACTING),
+    Purpose.RECOVERY: (State.RECOVER_CASH,),
+    Purpose.FLATTEN: (State.PAUSED,),
+}
+
+
+class Gate:
+    """Admission with everything it needs to know."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.exposure = Exposure()
+        self.rate = OrderRate(executor.settings.limits)
+        self._touched: dict[str, None] = {}
+        self._settling: dict[str, OrderRecord] = {}  # ended, with fills that the position does not contain yet
+        self._grids: dict[tuple[PriceRange, ...], PriceGrid] = {}
+
+    # --- exposure ---
+
+    def touch(self, ticker: str) -> None:
+        """Remember that a market's orders or position changed."""
+        self._touched[ticker] = None
+
+    def take_touched(self) -> list[str]:
+        """Bring the exposure up to date; return the markets that changed since the last call."""
+        touched = list(self._touched)
+        for ticker in touched:
+            self.refresh(ticker)
+        self._touched.clear()
+        return touched
+
+    def note_ended(self, order: OrderRecord) -> None:
+        """Keep an ended order until the published position contains its fills."""
+        self._settling[order.client_order_id] = order
+
+    def refresh(self, ticker: str) -> None:
+        """Recompute a market's stake and claims."""
+        position, market = self.executor.positions.get(ticker), self.executor.markets.get(ticker)
+        contained = position.last_fill_number if position else 0
+        self.exposure.set_stake(
+            Stake(
+                ticker=ticker,
+                event_ticker=(market.event_ticker if market else position.event_ticker if position else ""),
+                series_ticker=(market.series_ticker if market else position.series_ticker if position else ""),
+                shard=market.shard if market else position.shard if position else 0,
+                position_e2=position.position_e2 if position else 0,
+                cost_usd_e6=position.cost_usd_e6 if position else 0,
+            )
+        )
+        for name in [name for name, order in self._settling.items() if not order.uncontained_e2(contained)]:
+            if self._settling[name].ticker == ticker:
+                del self._settling[name]
+        settling = [order for order in self._settling.values() if order.ticker == ticker]
+        fee_type = market.fee_type if market else "quadratic"
+        multiplier_e4 = market.fee_multiplier_e4 if market else 10_000
+        own = [
+            claim_of_order(order, contained, fee_type, multiplier_e4)
+            for order in (*self.executor.keeper.live_in(ticker), *settling)
+        ]
+        self.exposure.set_claims(ticker, [*own, *self._foreign_claims(ticker, fee_type, multiplier_e4)])
+
+    def _foreign_claims(self, ticker: str, fee_type: str, multiplier_e4: int) -> list[Claim]:
+        claims = []
+        for order in self.executor.foreign.open_orders(ticker):
+            option = option_of(order.price_e4, order.remaining_e2, fee_type, multiplier_e4)
+            claims.append(Claim(key=order.order_id, ticker=ticker, side=order.side, options=(option,)))
+        return claims
+
+    def reserved_usd_e6(self, ticker: str) -> int:
+        """Return the cash that a market's orders may still need."""
+        return self.exposure.market(ticker).reserved_usd_e6
+
+    # --- the verdict ---
+
+    def _verdict_refusal(self, epoch: int, decided_mono_ns: int, purpose: Purpose) -> Refusal | None:
+        executor = self.executor
+        if executor.settings.exchange.mode == "observe":
+            return Refusal(Code.STATE, "mode is observe: nothing is ever sent")
+        if executor.halted:
+            return Refusal(Code.STATE, f"halted: {executor.halted}")
+        trader = executor.trader
+        if trader is None:
+            return Refusal(Code.STATE, "the coordinator is not heard")
+        if epoch < executor.highest_epoch or trader.epoch != epoch:
+            return Refusal(Code.EPOCH, f"epoch {epoch}, but the coordinator's is {executor.highest_epoch}")
+        age_ms = (executor.now.mono_ns - decided_mono_ns) / NS_PER_MS
+        if not 0 <= age_ms <= VERDICT_MAX_AGE_MS:
+            return Refusal(Code.STALE_VERDICT, f"the verdict is {age_ms:.0f} ms old")
+        if trader.state not in _STATES_OF_PURPOSE[purpose]:
+            return Refusal(Code.STATE, f"the trader is {trader.state}: no order to {purpose}")
+        return None
+
+    def _exchange_refusal(self, market: Market) -> Refusal | None:
+        status = self.executor.exchanges.get(market.shard)
+        if status is None or not (status.reachable and status.exchange_active and status.trading_active):
+            return Refusal(Code.MARKET, f"shard {market.shard} does not trade")
+        return None
+
+    # --- create ---
+
+    def place(self, place: Place) -> OrderRecord | Refusal:
+        """Return the order to journal and send, or why not; what is admitted is reserved."""
+        market = self.executor.markets.get(place.ticker)
+        if market is None:
+            return Refusal(Code.MARKET, f"{place.ticker} is not known")
+        refusal = self._verdict_refusal(place.epoch, place.decided_mono_ns, place.purpose) or self._exchange_refusal(
+            market
+        )
+        if refusal is not None:
+            return refusal
+        self.refresh(place.ticker)
+        book = self._net_book(place.ticker)
+        if book is None or not book.fresh:
+            return Refusal(Code.STALE_BOOK, book.stale_reason if book else "no book")
+        price_e4 = price_order(place.pricing, place.side, *_touch(book), self._grid(market))
+        if isinstance(price_e4, Refusal):
+            return price_e4
+        expires_wall_ns = self._expiry_ns(market) if place.pricing is not Pricing.AGGRESSIVE else None
+        if expires_wall_ns is not None and expires_wall_ns - self.executor.now.wall_ns < SHORTEST_LIFE_NS:
+            return Refusal(Code.CLOSE_TIME, "the market closes before the order could rest")
+        candidate = Candidate(
+            client_order_id=place.client_order_id, ticker=place.ticker, side=place.side, price_e4=price_e4,
+            qty_e2=place.qty_e2, pricing=place.pricing, purpose=place.purpose,
+        )  # fmt: skip
+        admitted = admit(candidate, self._scene(market, book, None), self.executor.settings.limits)
+        if isinstance(admitted, Refusal):
+            return admitted
+        return self._record(place, market, OrderTerms(price_e4, place.qty_e2, expires_wall_ns))
+
+    def _record(self, place: Place, market: Market, terms: OrderTerms) -> OrderRecord:
+        return OrderRecord(
+            client_order_id=place.client_order_id, ticker=place.ticker, side=place.side, pricing=place.pricing,
+            purpose=place.purpose, terms=terms, shard=market.shard, request_id=place.request_id,
+            decided_mono_ns=place.decided_mono_ns, created_wall_ns=self.executor.now.wall_ns,
+            signed_wall_ns=self.executor.now.wall_ns,
+        )  # fmt: skip
+
+    def commit(self, order: OrderRecord, is_reprice: bool = False) -> None:
+        """Count an admitted create or amend; its claim follows from the order itself."""
+        now_ns = self.executor.now.mono_ns
+        self.rate.note(now_ns)
+        if is_reprice:
+            self.rate.note_reprice(order.ticker, now_ns)
+        self.touch(order.ticker)
+        self.refresh(order.ticker)
+
+    # --- amend ---
+
+    def amend(self, amend: Amend, order: OrderRecord) -> OrderTerms | Refusal | None:
+        """Return the terms to amend an order to, why not, or None when it is as it should be."""
+        market = self.executor.markets.get(order.ticker)
+        if market is None:
+            return Refusal(Code.MARKET, f"{order.ticker} is not known")
+        refusal = self._verdict_refusal(amend.epoch, amend.decided_mono_ns, order.purpose) or self._exchange_refusal(
+            market
+        )
+        if refusal is not None:
+            return refusal
+        if not order.is_amendable or not order.rests:
+            return Refusal(Code.LIVE_ORDER, f"our order is {order.state}")
+        self.refresh(order.ticker)
+        book = self._net_book(order.ticker)
+        if book is None or not book.fresh:
+            return Refusal(Code.STALE_BOOK, book.stale_reason if book else "no book")
+        price_e4 = price_amend(order.pricing, order.side, *_touch(book), self._grid(market))
+        if isinstance(price_e4, Refusal):
+            return price_e4
+        open_e2 = order.open_e2 if amend.qty_e2 is None else min(amend.qty_e2, order.open_e2)
+        terms = OrderTerms(price_e4, order.filled_e2 + open_e2, self._expiry_ns(market))
+        if (terms.price_e4, terms.total_e2) == (order.terms.price_e4, order.terms.total_e2):
+            return None
+        return self._admit_amend(order, terms, open_e2, market, book)
+
+    def _admit_amend(
+        self, order: OrderRecord, terms: OrderTerms, open_e2: int, market: Market, book: Book
+    ) -> OrderTerms | Refusal:
+        if open_e2 <= 0:
+            return Refusal(Code.LIVE_ORDER, "nothing of it is open")
+        candidate = Candidate(
+            client_order_id=order.client_order_id, ticker=order.ticker, side=order.side, price_e4=terms.price_e4,
+            qty_e2=open_e2, pricing=order.pricing, purpose=order.purpose, is_amend=True,
+        )  # fmt: skip
+        admitted = admit(candidate, self._scene(market, book, order), self.executor.settings.limits)
+        return terms if isinstance(admitted, Reservation) else admitted
+
+    # --- shared ---
+
+    def _net_book(self, ticker: str) -> Book | None:
+        book = self.executor.books.get(ticker)
+        if book is None:
+            return None
+        own = [open_order(order) for order in self.executor.keeper.live_in(ticker)]
+        return net_of_own(book, (*own, *self.executor.foreign.open_orders(ticker)))
+
+    def _grid(self, market: Market) -> PriceGrid:
+        grid = self._grids.get(market.price_ranges)
+        if grid is None:
+            grid = self._grids[market.price_ranges] = PriceGrid(market.price_ranges)
+        return grid
+
+    def _expiry_ns(self, market: Market) -> int:
+        limits = self.executor.settings.limits
+        return expiry_wall_s(self.executor.now.wall_ns, market.close_wall_ns, limits) * NS_PER_S
+
+    def _scene(self, market: Market, book: Book, amended: OrderRecord | None) -> Scene:
+        executor = self.executor
+        account = executor.accounts.get(market.shard)
+        accounts = executor.accounts.values()
+        known = bool(accounts) and all(row.known for row in accounts)
+        live = [order for order in executor.keeper.live.values() if order is not amended]
+        return Scene(
+            now=executor.now, market=market, book=book, exposure=self.exposure, rate=self.rate,
+            live_in_market=sum(1 for order in live if order.ticker == market.ticker), live=len(live),
+            cash_usd_e6=account.cash_usd_e6 if account is not None and account.known else None,
+            equity_usd_e6=sum(row.liquidation_usd_e6 for row in accounts) if known else None,
+        )  # fmt: skip
+
+
+def _touch(book: Book) -> tuple[int | None, int | None]:
+    return (book.bids[0][0] if book.bids else None), (book.asks[0][0] if book.asks else None)

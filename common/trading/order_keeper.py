@@ -1,0 +1,185 @@
+"""execution's records: every order of ours, rebuilt from the journal by the code that makes them. Pure.
+
+An order is created once and then changed by events alone, so the journal is: created, happened, happened. A checkpoint
+stands for all that came before it. Orders that ended are kept for a while, so that late news finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from common.effects import Checkpoint, Effect, Persist, Publish
+from common.errors import BrokenInvariant
+from common.messages import Events, EventsSince, Order
+from common.trading.event_log import EventLog
+from common.trading.order_events import OrderEvent
+from common.trading.order_life import apply
+from common.trading.orders import OrderRecord, order_message
+
+RECORDS_MAX = 5_000  # then the journal is replaced by a checkpoint
+EVENTS_IN_CHECKPOINT = 1_000
+ENDED_KEPT = 5_000
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of the journal's records."""
+
+
+class Created(Record, frozen=True, kw_only=True):
+    """The intent: written and synced before the request leaves."""
+
+    order: OrderRecord
+    at_wall_ns: int
+
+
+class Happened(Record, frozen=True, kw_only=True):
+    """Something happened to an order."""
+
+    client_order_id: str
+    event: OrderEvent
+    at_wall_ns: int
+
+
+class GroupNoted(Record, frozen=True, kw_only=True):
+    """Our order group on a shard: its id, and whether it is triggered."""
+
+    shard: int
+    group_id: str
+    triggered: bool = False
+
+
+class Whole(Record, frozen=True, kw_only=True):
+    """A checkpoint."""
+
+    orders: tuple[OrderRecord, ...]
+    last_number: int
+    events: tuple[Order, ...]
+    groups: dict[int, GroupNoted]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Created | Happened | GroupNoted | Whole).decode
+
+
+class OrderKeeper:
+    """Our orders by client order id, the numbered `order` events, and the order groups."""
+
+    def __init__(self, records: Iterable[bytes] = ()) -> None:
+        self.orders: dict[str, OrderRecord] = {}
+        self.by_order_id: dict[str, OrderRecord] = {}
+        self.groups: dict[int, GroupNoted] = {}
+        self.log: EventLog[Order] = EventLog("order")
+        self.live: dict[str, OrderRecord] = {}
+        self._records = 0
+        for record in records:
+            self._restore(_decode(record))
+
+    # --- restoring ---
+
+    def _restore(self, record: Created | Happened | GroupNoted | Whole) -> None:
+        self._records += 1
+        match record:
+            case Created():
+                self._add(record.order)
+                self._log(record.order, record.at_wall_ns)
+            case Happened():
+                self._apply(self.orders[record.client_order_id], record.event, record.at_wall_ns)
+            case GroupNoted():
+                self.groups[record.shard] = record
+            case Whole():
+                for order in record.orders:
+                    self._add(order)
+                self.groups = dict(record.groups)
+                self.log.restore_checkpoint(record.last_number, record.events)
+
+    def _add(self, order: OrderRecord) -> None:
+        self.orders[order.client_order_id] = order
+        if order.order_id:
+            self.by_order_id[order.order_id] = order
+        if not order.is_ended:
+            self.live[order.client_order_id] = order
+
+    def _log(self, order: OrderRecord, at_wall_ns: int) -> Order:
+        return self.log.append(order_message(order, at_wall_ns))
+
+    def _apply(self, order: OrderRecord, event: OrderEvent, at_wall_ns: int) -> Order | None:
+        if not apply(order, event):
+            return None
+        if order.order_id:
+            self.by_order_id[order.order_id] = order
+        if order.is_ended:
+            self.live.pop(order.client_order_id, None)
+            self._forget_oldest()
+        return self._log(order, at_wall_ns)
+
+    def _forget_oldest(self) -> None:
+        if len(self.orders) - len(self.live) <= ENDED_KEPT:
+            return
+        oldest = next(order for order in self.orders.values() if order.is_ended)
+        del self.orders[oldest.client_order_id]
+        self.by_order_id.pop(oldest.order_id, None)
+
+    # --- writing ---
+
+    def _keep(self, record: Record, sync: bool) -> list[Effect]:
+        self._records += 1
+        effects: list[Effect] = [Persist(record=_encode(record), sync=sync)]
+        if self._records >= RECORDS_MAX:
+            effects.append(Checkpoint(record=_encode(self._whole())))
+            self._records = 1
+        return effects
+
+    def _whole(self) -> Whole:
+        return Whole(
+            orders=tuple(self.orders.values()),
+            last_number=self.log.last_number,
+            events=self.log.events[-EVENTS_IN_CHECKPOINT:],
+            groups=self.groups,
+        )
+
+    def create(self, order: OrderRecord, at_wall_ns: int) -> list[Effect]:
+        """Journal and publish a new order; the request may leave after these effects."""
+        if order.client_order_id in self.orders:
+            raise BrokenInvariant(f"action {order.client_order_id} would make a second order")
+        effects = self._keep(Created(order=order, at_wall_ns=at_wall_ns), sync=True)
+        self._add(order)
+        return [*effects, self._publish(self._log(order, at_wall_ns))]
+
+    def happen(self, order: OrderRecord, event: OrderEvent, at_wall_ns: int, sync: bool = False) -> list[Effect]:
+        """Let an event happen to an order; journal and publish what it changed."""
+        message = self._apply(order, event, at_wall_ns)
+        if message is None:
+            return []
+        record = Happened(client_order_id=order.client_order_id, event=event, at_wall_ns=at_wall_ns)
+        return [*self._keep(record, sync), self._publish(message)]
+
+    def note_group(self, group: GroupNoted) -> list[Effect]:
+        """Remember our order group on a shard."""
+        if self.groups.get(group.shard) == group:
+            return []
+        self.groups[group.shard] = group
+        return self._keep(group, sync=True)
+
+    def _publish(self, message: Order) -> Effect:
+        return Publish(
+            topic="order", key=message.ticker, message=message, origin_mono_ns=message.decided_mono_ns,
+            cause=message.client_order_id,
+        )  # fmt: skip
+
+    # --- questions ---
+
+    def find(self, client_order_id: str, order_id: str) -> OrderRecord | None:
+        """Return an order of ours by either id."""
+        return self.orders.get(client_order_id) or self.by_order_id.get(order_id)
+
+    def live_in(self, ticker: str | None) -> Iterator[OrderRecord]:
+        """Yield our live orders in a market, or everywhere."""
+        yield from [order for order in self.live.values() if ticker in (None, order.ticker)]
+
+    def answer(self, request: EventsSince) -> Events:
+        """Repeat order events for a reader that missed some."""
+        if request.topic != self.log.topic:
+            return Events(topic=request.topic, first_kept=0, events=(), last=0)
+        return self.log.answer(request)
