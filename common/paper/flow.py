@@ -208,7 +208,7 @@ class Flow:
             return
         closes_s = first_close_s(table, schedule) + run * table.every_s
         ticker = rolling_ticker(table, schedule.wall_ns(closes_s))
-        opens_s = closes_s - table.every_s
+        opens_s = closes_s - table.every_s if run else min(closes_s - table.every_s, 0.0)  # no gap at the start
         listing = Listing(ticker=ticker, opens_s=opens_s, closes_s=closes_s, table=place, run=run)
         for command in list_rolling(table, listing, schedule):
             exchange.apply(command, self._wall_ns(now_s))
