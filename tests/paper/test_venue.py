@@ -37,7 +37,7 @@ def test_away_for_a_while_then_alive_at_once(away_ns: int) -> None:
     assert play(venue, later_ns, 2) > 10
     rolling = [market for market in venue.exchange.markets.values() if market.spec.event_ticker.startswith("KXBTC15M")]
     alive = [market for market in rolling if market.status is MarketStatus.ACTIVE]
-    assert [later_ns < market.close_ns <= later_ns + HOUR_NS // 4 + NS_PER_S for market in alive] == [True]
+    assert [later_ns < market.close_ns <= later_ns + HOUR_NS // 3 for market in alive] == [True]
     assert len(rolling) <= 4, "markets that nobody could have seen are not listed"
 
 
