@@ -248,9 +248,7 @@ def test_malformed_requests_and_replies_are_counted_and_harm_nothing(tmp_path: P
         wait_for(lambda: responder.receive("main", mono_ns()) or responder.bad_frames == 4)
         send(requester, question("r1"))
         asked = receive(responder)
-        responder.answer(
-            asked.token, ActionReply(outcome=Ending.DONE), mono_ns()
-        )  # the wrong type
+        responder.answer(asked.token, ActionReply(outcome=Ending.DONE), mono_ns())  # the wrong type
         wait_for(lambda: requester.receive(mono_ns()) or requester.bad_frames)
         assert requester.waiting == 1
         dealer.close()
