@@ -11,7 +11,7 @@ what is open and the fills that the published position does not contain yet, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -108,8 +108,8 @@ def measure(stake: Stake, claims: Sequence[Claim]) -> MarketExposure:
     held_e2, cost_e6 = stake.position_e2, stake.cost_usd_e6
     pays_if_no_e6 = PRICE_ONE_E4 * max(0, -held_e2)
     pays_if_yes_e6 = PRICE_ONE_E4 * max(0, held_e2)
-    loss_if_no_e6 = cost_e6 - pays_if_no_e6 + sum(_worst_cost_e6(claim) for claim in bids)
-    loss_if_yes_e6 = cost_e6 - pays_if_yes_e6 + sum(_worst_cost_e6(claim) for claim in asks)
+    loss_if_no_e6 = cost_e6 - pays_if_no_e6 + sum(map(_loss_if_wrong_e6, bids)) + sum(map(_loss_if_right_e6, asks))
+    loss_if_yes_e6 = cost_e6 - pays_if_yes_e6 + sum(map(_loss_if_wrong_e6, asks)) + sum(map(_loss_if_right_e6, bids))
     return MarketExposure(
         reserved_usd_e6=_reserved_e6(bids, max(0, -held_e2)) + _reserved_e6(asks, max(0, held_e2)),
         highest_e2=held_e2 + sum(claim.qty_e2 for claim in bids),
@@ -118,66 +118,79 @@ def measure(stake: Stake, claims: Sequence[Claim]) -> MarketExposure:
     )
 
 
+class _Row(NamedTuple):
+    """One market, measured."""
+
+    stake: Stake
+    claims: tuple[Claim, ...]
+    worst: MarketExposure
+
+
 class Exposure:
     """All markets' stakes and claims, and the sums over them."""
 
     def __init__(self) -> None:
-        self._stakes: dict[str, Stake] = {}
-        self._claims: dict[str, tuple[Claim, ...]] = {}
-        self._measured: dict[str, MarketExposure] = {}
+        self._rows: dict[str, _Row] = {}
 
     def set_stake(self, stake: Stake) -> None:
         """Take a market's position; a market is known from its first stake on, flat or not."""
-        self._stakes[stake.ticker] = stake
-        self._measure(stake.ticker)
+        self._set(stake, self.claims(stake.ticker))
 
     def set_claims(self, ticker: str, claims: Iterable[Claim]) -> None:
         """Take all claims of a market, replacing those before; those of nothing are left out."""
-        self._claims[ticker] = tuple(claim for claim in claims if claim.options)
-        self._measure(ticker)
+        self._set(self.stake(ticker), tuple(claim for claim in claims if claim.options))
 
     def forget(self, ticker: str) -> None:
         """Drop a market in which nothing is held and nothing may fill."""
         assert not self.stake(ticker).position_e2, ticker
         assert not self.claims(ticker), ticker
-        for table in (self._stakes, self._claims, self._measured):
-            table.pop(ticker, None)
+        self._rows.pop(ticker, None)
 
     def stake(self, ticker: str) -> Stake:
         """Return a market's stake; a flat one that belongs nowhere if it was never set."""
-        return self._stakes.get(ticker) or Stake(ticker=ticker)
+        row = self._rows.get(ticker)
+        return Stake(ticker=ticker) if row is None else row.stake
 
     def claims(self, ticker: str) -> tuple[Claim, ...]:
         """Return a market's claims."""
-        return self._claims.get(ticker, ())
+        row = self._rows.get(ticker)
+        return () if row is None else row.claims
 
     def market(self, ticker: str) -> MarketExposure:
         """Return a market's worst case."""
-        return self._measured.get(ticker) or measure(self.stake(ticker), ())
+        row = self._rows.get(ticker)
+        return measure(Stake(ticker=ticker), ()) if row is None else row.worst
 
     def event_loss_usd_e6(self, event_ticker: str, without: str = "") -> int:
         """Return the worst loss of all markets of an event, but for the market `without`."""
-        return sum(row.worst_loss_usd_e6 for stake, row in self._rows(without) if stake.event_ticker == event_ticker)
+        return sum(
+            worst.worst_loss_usd_e6
+            for stake, _, worst in self._rows.values()
+            if stake.event_ticker == event_ticker and stake.ticker != without
+        )
 
     def series_loss_usd_e6(self, series_ticker: str, without: str = "") -> int:
         """Return the worst loss of all markets of a series, but for the market `without`."""
-        return sum(row.worst_loss_usd_e6 for stake, row in self._rows(without) if stake.series_ticker == series_ticker)
+        return sum(
+            worst.worst_loss_usd_e6
+            for stake, _, worst in self._rows.values()
+            if stake.series_ticker == series_ticker and stake.ticker != without
+        )
 
     def total_loss_usd_e6(self, without: str = "") -> int:
         """Return the worst loss of everything, but for the market `without`."""
-        return sum(row.worst_loss_usd_e6 for _, row in self._rows(without))
+        return sum(worst.worst_loss_usd_e6 for stake, _, worst in self._rows.values() if stake.ticker != without)
 
     def reserved_usd_e6(self, shard: int, without: str = "") -> int:
         """Return the cash of a shard that orders may still need, but for those in the market `without`."""
-        return sum(row.reserved_usd_e6 for stake, row in self._rows(without) if stake.shard == shard)
+        return sum(
+            worst.reserved_usd_e6
+            for stake, _, worst in self._rows.values()
+            if stake.shard == shard and stake.ticker != without
+        )
 
-    def _rows(self, without: str) -> Iterator[tuple[Stake, MarketExposure]]:
-        for ticker, row in self._measured.items():
-            if ticker != without:
-                yield self.stake(ticker), row
-
-    def _measure(self, ticker: str) -> None:
-        self._measured[ticker] = measure(self.stake(ticker), self.claims(ticker))
+    def _set(self, stake: Stake, claims: tuple[Claim, ...]) -> None:
+        self._rows[stake.ticker] = _Row(stake, claims, measure(stake, claims))
 
 
 def _open_e2(order: OrderRecord, terms: OrderTerms) -> int:
@@ -187,9 +200,20 @@ def _open_e2(order: OrderRecord, terms: OrderTerms) -> int:
     return max(0, terms.total_e2 - order.filled_e2)
 
 
-def _worst_cost_e6(claim: Claim) -> int:
-    """Return the most that a claim's filling can cost: what is lost of it if the outcome is the wrong one."""
+def _loss_if_wrong_e6(claim: Claim) -> int:
+    """Return what a claim's filling can lose if the outcome is the other one: all that it costs."""
     return max(collateral_usd_e6(claim.side, price_e4, qty_e2) + fee_e6 for price_e4, qty_e2, fee_e6 in claim.options)
+
+
+def _loss_if_right_e6(claim: Claim) -> int:
+    """Return what it can lose although it bought the right outcome: a fee above the gain, at the ends of the range."""
+    return max(
+        0,
+        *(
+            fee_e6 - (PRICE_ONE_E4 - own_price_e4(claim.side, price_e4)) * qty_e2
+            for price_e4, qty_e2, fee_e6 in claim.options
+        ),
+    )
 
 
 def _reserved_e6(claims: list[Claim], free_e2: int) -> int:
