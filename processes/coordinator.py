@@ -95,7 +95,7 @@ class Coordinator:
         self.machine = StateMachine(self.now)
         self.world = World(self.settings.limits, self.settings.sync.interval_s)
         self.memory = Memory("", Intent.STOP, ())
-        self.guards = Guards(self.settings.limits, self.memory.facts)
+        self.guards = Guards(self.settings.limits)
         self.desk = Desk(self)
         self.recovery = Recovery(self)
         self.commands = Commands(self)
@@ -146,7 +146,7 @@ class Coordinator:
         self.memory = Memory(start.journal_id, first, start.restored)
         self.world = World(self.settings.limits, self.settings.sync.interval_s)
         self.machine = StateMachine(self.now)
-        self.guards = Guards(self.settings.limits, self.memory.facts)
+        self.guards = Guards(self.settings.limits)
         effects: list[Effect] = [] if start.restored else [self.memory.keep()]
         effects += self.memory.reserve()
         if start.latched:
@@ -319,7 +319,7 @@ class Coordinator:
 
     def evaluate(self) -> list[Effect]:
         """Look at everything once: conversations, causes, the state's own duty, the operator's waiting commands."""
-        effects: list[Effect] = list(self.memory.reserve())
+        effects = self.memory.reserve() + self.guards.tend(self)
         if self.conversation is not None:
             effects += self.conversation.on_time(self.now)
         self.timed = {kind: timed for kind, timed in self.timed.items() if timed[1] > self.now.mono_ns}

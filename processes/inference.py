@@ -114,8 +114,8 @@ class Inference:
                 return self._note_answer(message, now)
             case Unanswered():
                 return self._note_silence(message, now)
-            case Asked(request=Model()):
-                return [Answer(token=message.token, reply=self._model(message.request))]
+            case Asked(request=Model() as request):
+                return [Answer(token=message.token, reply=self._model(request))]
             case Start():
                 return self._start(message)
         return []

@@ -46,6 +46,7 @@ NOT_FOUND = 404
 _NO_TOKEN_NS = NS_PER_S // 10
 
 _ROUTED_BY_MARKET_AFTER = 1  # misses
+_POST_ONLY_CROSS = "post only cross"  # details of the code invalid_order
 
 
 class Creating(msgspec.Struct, frozen=True):
@@ -183,7 +184,7 @@ class OrderWrites:
                 )  # fmt: skip
             case told.DefiniteReject():
                 counts["rejected"] += 1
-                event = Rejected(code=outcome.code or f"http_{outcome.status}")
+                event = Rejected(code=_code(outcome))
                 self.groups.note_rejection(order.shard, outcome.code)
             case told.AlreadyExists():
                 event = ExistsAlready(signed_wall_ns=signed_ns)
@@ -199,7 +200,7 @@ class OrderWrites:
                     filled_e2=ack.filled_e2, remaining_e2=ack.remaining_e2, exchange_wall_ns=ack.ts_ns
                 )
             case told.DefiniteReject():
-                event = AmendRejected(code=outcome.code or f"http_{outcome.status}")
+                event = AmendRejected(code=_code(outcome))
             case _:
                 event = AnswerMissing(operation=Operation.AMEND, signed_wall_ns=signed_ns)
         return self._tell(context.token, context.order, event)
@@ -267,9 +268,16 @@ class OrderWrites:
         if isinstance(outcome, told.DefiniteReject):
             if outcome.status == NOT_FOUND:
                 return CancelNotFound(signed_wall_ns=signed_ns)
-            return CancelRejected(code=outcome.code or f"http_{outcome.status}")
+            return CancelRejected(code=_code(outcome))
         return AnswerMissing(operation=Operation.CANCEL, signed_wall_ns=signed_ns)
 
     def cancel_all(self) -> list[Effect]:
         """Cancel everything on the subaccount, foreign orders too: for a halt alone."""
         return [self.caller.send(calls.cancel_all(self.subaccount), CancellingAll())]
+
+
+def _code(reject: told.DefiniteReject) -> str:
+    """Return a rejection in one word: the exchange's code, told apart where one code means two things."""
+    if _POST_ONLY_CROSS in reject.message:
+        return "post_only_cross"
+    return reject.code or f"http_{reject.status}"

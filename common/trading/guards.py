@@ -1,0 +1,141 @@
+"""The coordinator's guards: what rejects, triggers, drift and losses do to the trader, whatever it decides. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from common.clock import NS_PER_S
+from common.effects import Ask, Effect
+from common.messages import CauseKind, Fill, GroupReset, Order, OrderGroup, OrderState, Reconciliation
+from common.settings import LimitSettings
+from common.trading.day import LossWatch
+from common.units import USD_ONE_E6, format_dollars
+
+if TYPE_CHECKING:
+    from common.effects import Delivered
+    from common.trading.trader import Trader
+
+MINUTE_NS, HOUR_NS = 60 * NS_PER_S, 3_600 * NS_PER_S
+DRIFTS_MAX = 3  # confirmed within an hour: halt
+UNEXPLAINED_MAX_USD_E6 = 20 * USD_ONE_E6
+RESET_TIMEOUT_NS = 10 * NS_PER_S
+SAVE_PEAK_NS = 10 * NS_PER_S
+NO_FAULT_OF_OURS = ("http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", "post_only_cross")
+
+
+class Guards:
+    """Counts what is counted and acts on it. What must survive is in the coordinator's memory."""
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self.limits = limits
+        self.losses = LossWatch(limits)
+        self.rejects: dict[str, deque[int]] = {}  # per market, "" for all
+        self.resets_due: dict[int, int] = {}  # shard -> when to reset its order group
+        self._peak_saved_ns = 0
+
+    # --- events ---
+
+    def on_event(self, event: Delivered, trader: Trader) -> list[Effect]:
+        """Take an event that may call for a pause or a halt."""
+        match event:
+            case Order(state=OrderState.REJECTED):
+                self._on_reject(event, trader)
+            case Fill():
+                if trader.memory.facts.day.note_fill(event.number, event.fee_usd_e6, event.qty_e2):
+                    return [trader.memory.keep(sync=False)]
+            case OrderGroup(event_type="triggered"):
+                return self._on_trigger(event, trader)
+            case Reconciliation() if event.confirmed:
+                return self._on_drift(event, trader)
+        return []
+
+    def _on_reject(self, order: Order, trader: Trader) -> None:
+        if any(word in order.reason for word in NO_FAULT_OF_OURS):
+            return
+        now_ns, limits = trader.now.mono_ns, self.limits
+        if self._count(order.ticker, now_ns) >= limits.market_rejects_per_min:
+            trader.desk.closed_until_ns[order.ticker] = now_ns + limits.market_off_s * NS_PER_S
+        if self._count("", now_ns) >= limits.rejects_per_min:
+            trader.set_timed_cause(CauseKind.LIMIT, "too many rejected orders", limits.rejects_pause_s)
+
+    def _count(self, key: str, now_ns: int) -> int:
+        """Count a reject and return how many there were in the last minute."""
+        times = self.rejects.setdefault(key, deque(maxlen=self.limits.rejects_per_min))
+        times.append(now_ns)
+        return sum(1 for at_ns in times if now_ns - at_ns < MINUTE_NS)
+
+    def _on_trigger(self, event: OrderGroup, trader: Trader) -> list[Effect]:
+        """The exchange's own brake went off: pause, reset later, and halt when it happens too often."""
+        trips = self._recent(trader.memory.facts.group_trip_wall_ns, trader)
+        trader.memory.facts.group_trip_wall_ns = trips
+        if len(trips) >= self.limits.group_trips_per_hour:
+            return trader.halt(CauseKind.ORDER_GROUP, f"the order group was triggered {len(trips)} times in an hour")
+        trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", self.limits.group_pause_s)
+        self.resets_due[event.shard] = trader.now.mono_ns + self.limits.group_pause_s * NS_PER_S
+        return [trader.memory.keep()]
+
+    def _recent(self, times: list[int], trader: Trader) -> list[int]:
+        now_ns = trader.now.wall_ns
+        return [at_ns for at_ns in times if now_ns - at_ns < HOUR_NS] + [now_ns]
+
+    def _on_drift(self, sync: Reconciliation, trader: Trader) -> list[Effect]:
+        """A difference that two reads confirm: look at everything again, ask the operator, or stop."""
+        facts = trader.memory.facts
+        effects: list[Effect] = []
+        if any(row.kind == "position" for row in sync.differences):
+            facts.drift_wall_ns = self._recent(facts.drift_wall_ns, trader)
+            if len(facts.drift_wall_ns) >= DRIFTS_MAX:
+                return trader.halt(CauseKind.DRIFT, f"{DRIFTS_MAX} confirmed position drifts within an hour")
+            trader.recalibrate()
+            effects.append(trader.memory.keep())
+        cash_e6 = sum(int(row.exchange) - int(row.ours) for row in sync.differences if row.kind == "cash")
+        if abs(cash_e6) > UNEXPLAINED_MAX_USD_E6 and not facts.unexplained_usd_e6:
+            facts.unexplained_usd_e6 = cash_e6
+            self.question_cash(trader)
+            effects.append(trader.memory.keep())
+        return effects
+
+    def question_cash(self, trader: Trader) -> None:
+        """Pause until the operator has looked at cash that nobody can explain."""
+        amount = format_dollars(trader.memory.facts.unexplained_usd_e6)
+        trader.set_cause(CauseKind.UNEXPLAINED_CASH, f"{amount} moved; `trader resume` accepts it")
+
+    # --- time ---
+
+    def tend(self, trader: Trader) -> list[Effect]:
+        """Begin the day, hold the daily limits, reset the order groups whose pause is over."""
+        effects: list[Effect] = []
+        day = trader.memory.facts.day
+        if day.begin(trader.now):
+            effects.append(trader.memory.keep())
+        passed = day.activity_refusal(self.limits)
+        if passed:
+            trader.set_timed_cause(CauseKind.LIMIT, passed, day.seconds_left(trader.now))
+        for shard, due_ns in list(self.resets_due.items()):
+            if trader.now.mono_ns >= due_ns:
+                del self.resets_due[shard]
+                effects.append(self._reset(shard, trader))
+        return effects
+
+    def _reset(self, shard: int, trader: Trader) -> Effect:
+        return Ask(
+            request_id=trader.request_id(),
+            owner="execution",
+            request=GroupReset(shard=shard),
+            timeout_ns=RESET_TIMEOUT_NS,
+        )
+
+    def watch(self, trader: Trader) -> list[Effect]:
+        """Hold the loss limits while the trader trades."""
+        accounts = trader.world.accounts.values()
+        if not accounts or not all(row.known for row in accounts):
+            return []
+        equity_e6 = sum(row.liquidation_usd_e6 - row.external_usd_e6 for row in accounts)
+        effects: list[Effect] = []
+        is_new = trader.memory.facts.day.note_equity(equity_e6)
+        if is_new and trader.now.mono_ns - self._peak_saved_ns >= SAVE_PEAK_NS:
+            self._peak_saved_ns = trader.now.mono_ns
+            effects.append(trader.memory.keep(sync=False))
+        reason = self.losses.judge(trader.memory.facts.day, equity_e6, trader.now)
+        return effects + (trader.halt(CauseKind.LOSS_LIMIT, reason) if reason else [])
