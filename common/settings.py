@@ -159,6 +159,13 @@ class SyncSettings(Section, frozen=True, kw_only=True):
     corrections: bool = True  # false: drift is reported and nothing is corrected
 
 
+class RecorderSettings(Section, frozen=True, kw_only=True):
+    """How much of the bus is kept on tapes."""
+
+    tape_mb: Positive = 64  # then the next tape begins
+    all_tapes_mb: Positive = 2_048  # then the oldest goes
+
+
 class TimeoutSettings(Section, frozen=True, kw_only=True):
     """How long to wait for the exchange and for each other."""
 
@@ -182,3 +189,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inference: InferenceSettings = InferenceSettings()
     coordinator: CoordinatorSettings = CoordinatorSettings()
     sync: SyncSettings = SyncSettings()
+    recorder: RecorderSettings = RecorderSettings()

@@ -78,9 +78,9 @@ class Doors:
         """Return the sockets that have something, as soon as there is one or time is up."""
         return dict(self._poller.poll(timeout_ms))
 
-    def watch(self, descriptor: int) -> None:
-        """End `wait` also when this file descriptor becomes readable."""
-        self._poller.register(descriptor, zmq.POLLIN)
+    def watch(self, other: int | Socket) -> None:
+        """End `wait` also when this file descriptor, or socket of somebody else, becomes readable."""
+        self._poller.register(other, zmq.POLLIN)
 
     def counters(self) -> dict[str, int]:
         """Return what the heartbeat tells of the sockets."""

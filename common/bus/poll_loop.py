@@ -26,12 +26,19 @@ class Stop:
 
 def poll_loop(shell: Shell, start: Start) -> None:
     """Run a shell until a signal asks to stop."""
-    stop = Stop()
-    with _woken_by_signals(stop) as descriptor:
-        shell.watch(descriptor)
+    with stopped_by_signals(shell) as stop:
         shell.start(start)
         while not stop.is_set:
             shell.turn(shell.wait(shell.idle_ms()))
+
+
+@contextmanager
+def stopped_by_signals(shell: Shell) -> Iterator[Stop]:
+    """Yield what a signal sets; it also ends the shell's waiting."""
+    stop = Stop()
+    with _woken_by_signals(stop) as descriptor:
+        shell.watch(descriptor)
+        yield stop
 
 
 @contextmanager

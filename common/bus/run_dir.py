@@ -50,6 +50,11 @@ class RunDir:
         return self.root / "inputs"
 
     @property
+    def tapes(self) -> Path:
+        """Return where the tapes are."""
+        return self.root / "tapes"
+
+    @property
     def crashes(self) -> Path:
         """Return where crash marks and dumps are."""
         return self.root / "crashes"

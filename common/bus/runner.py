@@ -60,12 +60,15 @@ class Role:
     log: Log
 
 
-def run(name: str, build_core: Callable[[], Core]) -> NoReturn:
-    """Live one life of a process, and exit with what it ended in."""
+Loop = Callable[[Role, Shell, Start], None]
+
+
+def run(name: str, build_core: Callable[[], Core], loop: Loop | None = None) -> NoReturn:
+    """Live one life of a process, and exit with what it ended in; `loop` is what drives the shell, if not ours."""
     try:
         role = _take_role(name)
         try:
-            _live(role, build_core)
+            _live(role, build_core, loop or _loop_of(role.process))
         except ConfigError:
             raise
         except Exception as error:  # the one broad except of a process: whatever it was, this life is over
@@ -107,7 +110,7 @@ def _refuse(name: str, error: Exception, code: ExitCode) -> NoReturn:
     sys.exit(code)
 
 
-def _live(role: Role, build_core: Callable[[], Core]) -> None:
+def _live(role: Role, build_core: Callable[[], Core], loop: Loop) -> None:
     """Open everything, run until asked to stop, close everything."""
     process, run_dir, now = role.process, role.run_dir, clock.read()
     epoch = role.lock.epoch
@@ -130,12 +133,15 @@ def _live(role: Role, build_core: Callable[[], Core]) -> None:
     inputs = InputLog(run_dir.input_log(process.name), role.log)
     shell = Shell(build_core(), doors, pulse, role.latch, inputs, role.log, journal)
     try:
-        if process.streams or process.rest != "none":
-            _turn_with_exchange(role, shell, start)
-        else:
-            poll_loop(shell, start)
+        loop(role, shell, start)
     finally:
         shell.close()
+
+
+def _loop_of(process: Process) -> Loop:
+    if process.streams or process.rest != "none":
+        return _turn_with_exchange
+    return lambda role, shell, start: poll_loop(shell, start)
 
 
 def _turn_with_exchange(role: Role, shell: Shell, start: Start) -> None:

@@ -120,9 +120,9 @@ class Shell:
         """Return all sockets that may bring something."""
         return self._doors.sockets
 
-    def watch(self, descriptor: int) -> None:
-        """End `wait` also when this file descriptor becomes readable."""
-        self._doors.watch(descriptor)
+    def watch(self, other: int | Socket) -> None:
+        """End `wait` also when this file descriptor, or socket of somebody else, becomes readable."""
+        self._doors.watch(other)
 
     def turn(self, ready: Container[Socket]) -> None:
         """Take in all that has arrived, let the core decide, and tend what is due."""

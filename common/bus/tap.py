@@ -35,12 +35,12 @@ class Tap:
         self.bad_frames = 0
         self._last: dict[tuple[str, str, str], tuple[int, str, int]] = {}  # subject -> epoch, session, seq
         self._context: Context = zmq.Context()
-        self._socket = open_socket(self._context, zmq.SUB, queue_max)
+        self.socket = open_socket(self._context, zmq.SUB, queue_max)
         for process in PROCESSES.values():
             if process.on_bus:
-                self._socket.connect(run_dir.endpoint(process.name, "pub"))
+                self.socket.connect(run_dir.endpoint(process.name, "pub"))
         for prefix in prefixes:
-            self._socket.subscribe(prefix.encode())
+            self.socket.subscribe(prefix.encode())
 
     def __enter__(self) -> Tap:
         return self
@@ -50,12 +50,12 @@ class Tap:
 
     def wait(self, timeout_ms: int) -> bool:
         """Say whether something has come, as soon as it has or when time is up."""
-        return bool(self._socket.poll(timeout_ms))
+        return bool(self.socket.poll(timeout_ms))
 
     def receive(self, limit: int = QUEUE_MAX) -> list[Heard]:
         """Return what is new."""
         heard = []
-        for parts in receive_all(self._socket, limit):
+        for parts in receive_all(self.socket, limit):
             try:
                 frame = decode_frame(parts)
             except FrameError:
@@ -69,7 +69,7 @@ class Tap:
 
     def close(self) -> None:
         """Stop listening."""
-        self._socket.close()
+        self.socket.close()
         self._context.term()
 
     def _missing_before(self, frame: Frame) -> int | None:
