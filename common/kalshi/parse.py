@@ -15,6 +15,7 @@ import msgspec
 from common.clock import NS_PER_S
 from common.errors import UnitError, WireError
 from common.kalshi import fields, types, wire
+from common.kalshi.fields import parse_signed_qty
 from common.units import PRICE_ONE_E4, parse_price_e4
 
 Body = TypeVar("Body")
@@ -68,12 +69,16 @@ def _delta(frame: wire.DeltaFrame, yes_prices: bool) -> types.BookDelta:
     msg = frame.msg
     try:
         price_e4 = parse_price_e4(msg.price_dollars)
-        delta_e2 = fields.signed_qty(msg.delta_fp, "delta_fp")
-        ts_ns = fields.ms_ns(msg.ts_ms) if msg.ts is None else fields.time_ns(msg.ts, "ts")
     except UnitError as error:
-        raise WireError(f"orderbook_delta of {msg.market_ticker:.60}: price_dollars: {error}") from error
+        raise _bad_delta(msg, f"price_dollars: {error}") from error
+    try:
+        delta_e2 = parse_signed_qty(msg.delta_fp)
+    except UnitError as error:
+        raise _bad_delta(msg, f"delta_fp: {error}") from error
+    try:
+        ts_ns = fields.stamp_ns(msg.ts, msg.ts_ms, "ts")
     except WireError as error:
-        raise WireError(f"orderbook_delta of {msg.market_ticker:.60}: {error}") from error
+        raise _bad_delta(msg, str(error)) from error
     side: types.Side = "bid"
     if msg.side == "no":
         side = "ask"
@@ -91,6 +96,10 @@ def _delta(frame: wire.DeltaFrame, yes_prices: bool) -> types.BookDelta:
         msg.client_order_id,
         frame.sending_ts_ms,
     )
+
+
+def _bad_delta(msg: wire.DeltaMsg, complaint: str) -> WireError:
+    return WireError(f"orderbook_delta of {msg.market_ticker:.60}: {complaint}")
 
 
 def _snapshot(frame: wire.SnapshotFrame, yes_prices: bool) -> types.BookSnapshot:
@@ -120,7 +129,7 @@ def _ticker(frame: wire.TickerFrame) -> types.TickerQuote:
         last_e2=fields.qty(msg.last_trade_size_fp, "last_trade_size_fp"),
         volume_e2=fields.qty(msg.volume_fp, "volume_fp"),
         open_interest_e2=fields.qty(msg.open_interest_fp, "open_interest_fp"),
-        ts_ns=fields.ms_ns(msg.ts_ms) if msg.time is None else fields.time_ns(msg.time, "time"),
+        ts_ns=fields.stamp_ns(msg.time, msg.ts_ms, "time"),
     )
 
 

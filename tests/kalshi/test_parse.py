@@ -51,9 +51,20 @@ def test_a_delta_of_older_frames_without_clock_and_stamps_is_read() -> None:
     assert (delta.ts_ns, delta.clock, delta.client_order_id) == (0, None, "t2-abc-9")
 
 
+@pytest.mark.parametrize(
+    ("ts", "micros"),
+    [("20.123456Z", 456), ("20.12345Z", 450), ("20.1234Z", 400), ("20.123Z", 0), ("20.123000Z", 0), ("20.123007Z", 7)],
+)
+def test_microseconds_are_kept_however_many_zeros_were_dropped(ts: str, micros: int) -> None:
+    for ts_ms in (1_790_000_000_123, ...):
+        delta = parse_frame(changed(samples.DELTA, ts=f"2026-09-21T14:13:{ts}", ts_ms=ts_ms))
+        assert isinstance(delta, types.BookDelta)
+        assert delta.ts_ns == TS_MS_NS + micros * 1_000
+
+
 @pytest.mark.parametrize("far", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"])
 def test_times_that_mean_never_fit_63_bits(far: str) -> None:
-    delta = parse_frame(changed(samples.DELTA, ts=far))
+    delta = parse_frame(changed(samples.DELTA, ts=far, ts_ms=...))
     assert isinstance(delta, types.BookDelta)
     assert 0 <= delta.ts_ns < 2**63
 
