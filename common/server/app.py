@@ -33,7 +33,10 @@ from common.server.streams import Streams
 CONTROL_PREFIX = "/control"
 
 STEP_S = 0.010  # the exchange acts at most this often on its own; what is due meanwhile happens together
-SLICE_NS = 20 * NS_PER_MS  # more than this at once would let clients wait; a crowd that asks for more falls behind
+SLICE_NS = 20 * NS_PER_MS  # at most this much time passes in one step; less when steps take longer than LONG_S
+SLICE_NS_MIN = NS_PER_MS
+LONG_S = 0.005  # clients wait for one step at most about so long; a crowd that asks for more falls behind
+CLIENTS_SHARE = 0.5  # after each step clients have the loop for at least this part of the time that the step took
 IDLE_S = 1.0  # and looks at its clock at least this often
 BIND_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to leave the port
 CHECKPOINT_BUSY_S = 0.5  # replaying a log takes at most about this long
@@ -83,7 +86,10 @@ class Server:
         self._stopping = asyncio.Event()
         self._exit_code = ExitCode.OK
         self._advanced_ns = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._slice_ns = SLICE_NS
+        self._resting_s = 0.0  # no step before this time of the loop
+        self._timer: asyncio.Handle | None = None
+        self._alarm_s = 0.0  # when it goes off
         self._busy_s = 0.0  # work since the checkpoint: an upper bound of what replaying its log takes
         self._checkpoint_s = 0.0  # what the last one took
         web_server = web.Server(self._serve, access_log=None, auto_decompress=False)
@@ -185,10 +191,18 @@ class Server:
     def _on_timer(self) -> None:
         self._timer = None
         now_ns = time.time_ns()
-        if now_ns - self._advanced_ns > AWAY_NS:
-            self._advanced_ns = now_ns
-        self._advanced_ns = min(now_ns, self._advanced_ns + SLICE_NS)
+        due_ns = self.venue.next_due_ns()
+        if due_ns is None or now_ns - due_ns > AWAY_NS:
+            due_ns = now_ns  # nothing waits, or so much that the crowd is told to pass over it
+        self._advanced_ns = min(now_ns, max(self._advanced_ns, due_ns) + self._slice_ns)
+        started_s = time.perf_counter()
         self._guard(lambda: self.venue.advance(self._advanced_ns))
+        took_s = time.perf_counter() - started_s
+        self._resting_s = asyncio.get_running_loop().time() + CLIENTS_SHARE * took_s
+        if took_s > LONG_S:
+            self._slice_ns = max(SLICE_NS_MIN, self._slice_ns // 2)
+        elif took_s < LONG_S / 4:
+            self._slice_ns = min(SLICE_NS, self._slice_ns * 2)
         if self._busy_s > max(CHECKPOINT_BUSY_S, CHECKPOINT_SHARE * self._checkpoint_s):
             self._guard(self.checkpoint)
         self._arm_timer()
@@ -198,13 +212,16 @@ class Server:
         if self._stopping.is_set():
             return
         due_ns = self.venue.next_due_ns()
-        delay_s = IDLE_S if due_ns is None else min(IDLE_S, max(STEP_S, (due_ns - time.time_ns()) / NS_PER_S))
+        now_ns = time.time_ns()
+        least_s = 0.0 if now_ns - self._advanced_ns > self._slice_ns else STEP_S
+        delay_s = IDLE_S if due_ns is None else min(IDLE_S, max(least_s, (due_ns - now_ns) / NS_PER_S))
         loop = asyncio.get_running_loop()
-        when_s = loop.time() + delay_s
+        when_s = max(loop.time() + delay_s, self._resting_s)
         if self._timer is not None:
-            if self._timer.when() <= when_s:
+            if self._alarm_s <= when_s:
                 return
             self._timer.cancel()
+        self._alarm_s = when_s
         self._timer = loop.call_at(when_s, self._on_timer)
 
     def _guard(self, act: Callable[[], T]) -> T | None:
