@@ -128,7 +128,7 @@ async def _measure(directory: Path) -> Load:
         *arguments,
         stdout=PIPE,
         stderr=DEVNULL,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     try:
         return await _load(server)
