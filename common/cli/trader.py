@@ -6,10 +6,39 @@ from pathlib import Path
 
 import click
 
-from common.cli import paper, program, show_config, version
+from common.cli import (
+    clear_halt,
+    doctor,
+    flatten,
+    halt,
+    model,
+    paper,
+    pause,
+    program,
+    recalibrate,
+    resume,
+    show_config,
+    start,
+    status,
+    stop,
+    sync,
+    version,
+)
 from common.cli.context import Context
 
 VERBS: tuple[click.Command, ...] = (
+    status.command,
+    start.command,
+    pause.command,
+    resume.command,
+    recalibrate.command,
+    sync.command,
+    flatten.command,
+    stop.command,
+    halt.command,
+    clear_halt.command,
+    model.command,
+    doctor.command,
     paper.command,
     show_config.command,
     version.command,
@@ -24,7 +53,7 @@ VERBS: tuple[click.Command, ...] = (
 def command(context: click.Context, run_dir: Path | None, file: Path | None, settings: tuple[str, ...]) -> None:
     """Look at and steer a trader group.
 
-    Example: trader --run-dir /tmp/trader-2 config
+    Example: trader --run-dir /tmp/trader-2 status
     """
     context.obj = Context(run_dir, file, settings)
 

@@ -31,7 +31,7 @@ def command(context: Context, as_json: bool) -> None:
 
     Example: zmq ps
     """
-    beats = _listen(RunDir(context.load().run_dir))
+    beats = listen(RunDir(context.load().run_dir))
     if not beats:
         raise Failure("no process of this run directory says anything", ExitCode.NOT_RUNNING)
     if as_json:
@@ -41,7 +41,7 @@ def command(context: Context, as_json: bool) -> None:
         _print_table(beats, clock.read())
 
 
-def _listen(run_dir: RunDir) -> dict[str, tuple[Heartbeat, float]]:
+def listen(run_dir: RunDir) -> dict[str, tuple[Heartbeat, float]]:
     """Return each process's last heartbeat and its age in ms."""
     expected = sum(process.on_bus for process in PROCESSES.values())
     beats: dict[str, tuple[Heartbeat, float]] = {}
