@@ -590,7 +590,8 @@ class Reconciliation(Message, frozen=True, kw_only=True):
     settlements: tuple[ReadSettlement, ...] = ()
     differences: tuple[Difference, ...] = ()
     confirmed: bool = False  # the differences were there in a second read as well
-    error: str = ""
+    error: str = ""  # why a read failed
+    moving: bool = False  # not complete, and no fault: the account never stood still; fills and settlements count
 
 
 # --- requests and replies: to one owner, answered once, repeated answers come from the journal ---
@@ -677,7 +678,7 @@ class Backfill(Request, frozen=True, kw_only=True):
 
 
 class SyncNow(Request, frozen=True, kw_only=True):
-    """coordinator -> sync: reconcile now."""
+    """coordinator, execution, tracking -> sync: reconcile now; answered by a picture begun after the request."""
 
     reason: str
 

@@ -164,7 +164,10 @@ REQUESTS: dict[str, RequestRow] = {
         ),
         RequestRow(schema=messages.Lookup, reply=messages.LookupReply, senders=("execution",), owners=("sync",)),
         RequestRow(schema=messages.Backfill, reply=messages.BackfillReply, senders=("tracking",), owners=("sync",)),
-        RequestRow(schema=messages.SyncNow, reply=messages.Done, senders=("coordinator",), owners=("sync",)),
+        RequestRow(
+            schema=messages.SyncNow, reply=messages.Done, senders=("coordinator", "execution", "tracking"),
+            owners=("sync",),
+        ),
         RequestRow(schema=messages.Command, reply=messages.Done, senders=("cli", "status"), owners=("coordinator",)),
         RequestRow(
             schema=messages.Halt, reply=messages.Done, senders=("cli", "coordinator"),

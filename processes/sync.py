@@ -1,6 +1,6 @@
 """sync: the only reader of the account: reconciliation, look-ups for execution, backfill for tracking, rate limits.
 
-Reads   position, account, open_orders (to compare with what the exchange says)
+Reads   position, account, open_orders, market (to compare with what the exchange says)
 Writes  reconciliation, rate_limits, error; answers SyncNow, Lookup and Backfill
 Holds   nothing that matters: the next round reads everything again
 Stops   at once; who waits for an answer asks again
@@ -20,19 +20,21 @@ from common.effects import (
     Delivered,
     Drained,
     Effect,
+    PeerGone,
+    PeerUp,
     Publish,
     RestFailure,
     RestReply,
     Start,
+    SubjectStale,
     Wake,
     WakeAt,
 )
 from common.kalshi import calls
 from common.kalshi.account_reads import AccountReads, Picture
 from common.kalshi.budget import Budget
-from common.kalshi.calls import Call
 from common.kalshi.limits import budget_of, rate_limits
-from common.kalshi.reading import Pause, ReadFailed, Readings
+from common.kalshi.reading import Pause, ReadFailed, Readings, Step
 from common.messages import (
     Account,
     Backfill,
@@ -43,28 +45,37 @@ from common.messages import (
     Error,
     Lookup,
     LookupReply,
+    Market,
     OpenOrders,
     Position,
     ReadFill,
+    ReadOrder,
+    ReadSettlement,
     Reconciliation,
     Reply,
     SyncNow,
 )
 from common.registry import PROCESSES
 from common.settings import Settings
-from common.trading.drift import Ours, differences
+from common.trading.drift import Ours, Theirs, differences
 from common.units import format_dollars
 
 TICK_NS = NS_PER_S
-CONFIRM_AFTER_NS = 1_500 * NS_PER_MS  # a difference is looked at again this much later
+CONFIRM_AFTER_NS = 2_500 * NS_PER_MS  # a difference is looked at again this much later
+RETRY_AFTER_NS = 5 * NS_PER_S  # a failed round is tried again
 FIRST_LOOK_BACK_NS = 600 * NS_PER_S
 OVERLAP_NS = 60 * NS_PER_S
 LIMITS_EVERY_NS = 3_600 * NS_PER_S
 LIMITS_RETRY_NS = 5 * NS_PER_S
 LOOKUP_PAUSE_NS = 500 * NS_PER_MS
-_SYNC_FAULTS = {"unauthorised": CauseKind.UNAUTHORISED, "wrong_answer": CauseKind.WRONG_ANSWER}
+READINGS_MAX = 32  # side by side; one more is refused, and asked again by who needs it
+VANISHED_PER_ROUND = 5  # markets whose settlement is looked for by name
+VANISHED_AGAIN_NS = 60 * NS_PER_S
+MISSED_ROUNDS = 2
+QUIET_NS = 60 * NS_PER_S  # between two errors that say the same
+_FAULTS = {"unauthorised": CauseKind.UNAUTHORISED, "wrong_answer": CauseKind.WRONG_ANSWER}
 
-Steps = Generator[Call[Any] | Pause, Any, None]
+Steps = Generator[Step, Any, None]
 
 
 class Sync:
@@ -84,9 +95,14 @@ class Sync:
         self.next_limits_ns = 0
         self.since_wall_ns = 0
         self.number = 0
-        self.last_differences: tuple[Difference, ...] = ()
+        self.seen: tuple[Difference, ...] = ()  # in the last complete round
         self.last_round: Reconciliation | None = None
-        self.counts = {"rounds": 0, "failed_rounds": 0, "differences": 0, "lookups": 0, "backfills": 0}
+        self.last_complete: Reconciliation | None = None
+        self.looked_for_ns: dict[str, int] = {}  # markets that vanished -> when their settlement was looked for
+        self.quiet_until_ns: dict[str, int] = {}
+        self.counts = dict.fromkeys(
+            ("rounds", "failed_rounds", "moving_rounds", "differences", "lookups", "backfills", "refused"), 0
+        )
 
     # --- the door ---
 
@@ -95,45 +111,34 @@ class Sync:
         self.now = now
         match message:
             case RestReply() | RestFailure():
-                effects = self.readings.take(message, now)
-                return effects + self._said()
-            case Position():
-                self.ours.note_position(message, now.mono_ns)
-            case Account():
-                self.ours.note_account(message, now.mono_ns)
-            case OpenOrders():
-                self.ours.note_orders(message, now.mono_ns)
+                return self.readings.take(message, now) + self._said()
             case Drained() | Wake():
                 return self._finish()
-            case Asked(request=SyncNow() as request):
-                self.waiting.append(message.token)
-                self.reasons.append(request.reason)
-            case Asked(request=Lookup() as request):
-                self.counts["lookups"] += 1
-                self.readings.start(self._look_up(request, message.token, message.expires_mono_ns), now)
-            case Asked(request=Backfill() as request):
-                self.counts["backfills"] += 1
-                self.readings.start(self._backfill(request, message.token), now)
+            case Asked():
+                self._on_request(message)
             case Start():
                 self._start(message)
+            case _:
+                self._note(message)
         return []
 
     def summary(self, now: Now) -> tuple[str, bool]:
         """Return the heartbeat's line."""
-        last = self.last_round
-        if last is None:
+        last, complete = self.last_round, self.last_complete
+        if last is not None and last.error:
+            return f"last sync failed {_age_s(last, now)}s ago: {last.error}", False
+        if complete is None:
             return "not synced yet", False
-        age_s = (now.mono_ns - last.sent_mono_ns) // NS_PER_S
-        if not last.complete:
-            return f"last sync failed {age_s}s ago: {last.error}", False
-        cash_e6 = sum(int(row.exchange) - int(row.ours) for row in last.differences if row.kind == "cash")
-        others = sum(1 for row in last.differences if row.kind != "cash")
+        age_s = _age_s(complete, now)
+        cash_e6 = sum(int(row.exchange) - int(row.ours) for row in complete.differences if row.kind == "cash")
+        others = sum(1 for row in complete.differences if row.kind != "cash")
         text = f"synced {age_s}s ago, drift: {format_dollars(cash_e6)}"
-        return (f"{text}, {others} other differences" if others else text), not last.differences
+        is_late = age_s > (MISSED_ROUNDS + 1) * self.settings.sync.interval_s
+        return (f"{text}, {others} other differences" if others else text), not complete.differences and not is_late
 
     def counters(self) -> dict[str, int]:
         """Return the heartbeat's counters."""
-        return {**self.counts, "reads_waiting": len(self.readings.queue)}
+        return {**self.counts, "readings": len(self.readings), "reads_waiting": len(self.readings.queue)}
 
     def _start(self, start: Start) -> None:
         self.settings = msgspec.json.decode(start.config, type=Settings)
@@ -141,6 +146,44 @@ class Sync:
         self.readings = Readings(start.session, Budget(self.now.mono_ns, read_percent=share))
         self.reads = AccountReads(self.settings.exchange.subaccount, lambda: self.now)
         self.since_wall_ns = self.now.wall_ns - FIRST_LOOK_BACK_NS
+
+    def _note(self, message: Delivered) -> None:
+        ours, mono_ns = self.ours, self.now.mono_ns
+        match message:
+            case Position():
+                ours.note_position(message, mono_ns)
+            case Account():
+                ours.note_account(message, mono_ns)
+            case OpenOrders():
+                ours.note_orders(message, mono_ns)
+            case Market():
+                ours.note_market(message)
+            case PeerUp():
+                ours.note_owner(message.process, True, mono_ns)
+            case PeerGone():
+                ours.note_owner(message.process, False, mono_ns)
+            case SubjectStale():
+                ours.forget(message.topic, message.key)
+
+    def _on_request(self, asked: Asked) -> None:
+        request = asked.request
+        if isinstance(request, SyncNow):
+            self.waiting.append(asked.token)
+            self.reasons.append(request.reason)
+            return
+        is_full = len(self.readings) >= READINGS_MAX
+        self.counts["refused"] += is_full
+        match request:
+            case Lookup() if is_full:
+                self._reply(asked.token, _no_lookup(request, "too many reads under way"))
+            case Lookup():
+                self.counts["lookups"] += 1
+                self.readings.start(self._look_up(request, asked.token, asked.expires_mono_ns), self.now)
+            case Backfill() if is_full:
+                self._reply(asked.token, _no_backfill(self.now, "too many reads under way"))
+            case Backfill():
+                self.counts["backfills"] += 1
+                self.readings.start(self._backfill(request, asked.token), self.now)
 
     # --- pace ---
 
@@ -163,10 +206,14 @@ class Sync:
         self.outbox.append(Answer(token=token, reply=reply))
 
     def _fault(self, failed: ReadFailed, context: str) -> None:
-        cause = _SYNC_FAULTS.get(failed.code)
+        """Tell of a failure: of one that is nobody's fault once a minute."""
+        cause = _FAULTS.get(failed.code)
+        if cause is None and self.now.mono_ns < self.quiet_until_ns.get(context, 0):
+            return
+        self.quiet_until_ns[context] = self.now.mono_ns + QUIET_NS
         error = Error(
-            process="sync", error=failed.detail, context=context, at_wall_ns=self.now.wall_ns, cause=cause,
-            recovery="asked again with the next round",
+            process="sync", error=failed.detail, context=context, at_wall_ns=self.now.wall_ns,
+            cause=cause, recovery="asked again soon",
         )  # fmt: skip
         self.outbox.append(Publish(topic="error", message=error))
 
@@ -186,37 +233,74 @@ class Sync:
         self.counts["rounds"] += 1
         try:
             picture: Picture = yield from self.reads.picture(self.since_wall_ns)
+            vanished: tuple[ReadSettlement, ...] = yield from self._settlements_of_vanished(picture)
         except ReadFailed as failed:
-            self._round_failed(failed, tokens, reason, began)
-            return
-        self.since_wall_ns = began.wall_ns - OVERLAP_NS
-        found = differences(
-            self.ours, picture.positions, picture.resting, picture.cash_usd_e6,
-            (row.ticker for row in picture.settlements), picture.sent_mono_ns,
-        )  # fmt: skip
-        confirmed = bool(found) and set(found) <= set(self.last_differences)
-        self.counts["differences"] += len(found)
-        self._publish_round(picture, reason, found, confirmed)
-        detail = "in agreement" if not found else f"{len(found)} differences"
+            done = self._round_failed(failed, reason, began)
+        else:
+            picture = msgspec.structs.replace(picture, settlements=(*picture.settlements, *vanished))
+            done = self._round_complete(picture, reason) if picture.agreed else self._round_moved(picture, reason)
         for token in tokens:
-            self._reply(token, Done(success=True, detail=detail))
-        if found and not confirmed:
-            self.next_round_ns = min(self.next_round_ns, self.now.mono_ns + CONFIRM_AFTER_NS)
-        self.last_differences = found
+            self._reply(token, done)
         self.in_round = False
 
-    def _publish_round(self, picture: Picture, reason: str, found: tuple[Difference, ...], confirmed: bool) -> None:
+    def _settlements_of_vanished(self, picture: Picture) -> Generator[Step, Any, tuple[ReadSettlement, ...]]:
+        """Look for the payouts of markets that left the lists while nobody watched, however long ago."""
+        if not picture.agreed:
+            return ()
+        listed = [row.ticker for row in picture.positions]
+        unsettled = self.ours.unsettled(listed, (row.ticker for row in picture.settlements))
+        self.looked_for_ns = {name: self.looked_for_ns[name] for name in unsettled if name in self.looked_for_ns}
+        long_ago_ns = self.now.mono_ns - VANISHED_AGAIN_NS
+        due = [name for name in unsettled if self.looked_for_ns.get(name, long_ago_ns) <= long_ago_ns]
+        found: list[ReadSettlement] = []
+        for ticker in due[:VANISHED_PER_ROUND]:
+            self.looked_for_ns[ticker] = self.now.mono_ns
+            found += yield from self.reads.settlements(0, ticker)
+        return tuple(found)
+
+    def _round_complete(self, picture: Picture, reason: str) -> Done:
+        found = differences(
+            self.ours,
+            Theirs(
+                positions=picture.positions, resting=picture.resting, fills=picture.fills,
+                settlements=picture.settlements, cash_usd_e6=picture.cash_usd_e6, sent_mono_ns=picture.sent_mono_ns,
+                as_of_wall_ns=picture.as_of_wall_ns,
+            ),
+        )  # fmt: skip
+        confirmed = tuple(row for row in found if row in self.seen)
+        if len(confirmed) < len(found):
+            self.next_round_ns = min(self.next_round_ns, self.now.mono_ns + CONFIRM_AFTER_NS)
+        self.seen = found
+        self.since_wall_ns = picture.sent_wall_ns - OVERLAP_NS
+        self.counts["differences"] += len(found)
+        # A round tells either of what a second read confirms, or of what is new; what is new today is confirmed next.
+        self.last_complete = self._publish(
+            picture, reason, complete=True, found=confirmed or found, confirmed=bool(confirmed)
+        )
+        return Done(success=True, detail=f"{len(found)} differences" if found else "in agreement")
+
+    def _round_moved(self, picture: Picture, reason: str) -> Done:
+        """Tell what certainly happened; there is nothing to compare with."""
+        self.counts["moving_rounds"] += 1
+        moving = msgspec.structs.replace(picture, positions=(), resting=(), cash_usd_e6={})
+        self._publish(moving, reason, complete=False)
+        return Done(success=False, code="moving", detail="the account moved all the time while it was read")
+
+    def _publish(
+        self, picture: Picture, reason: str, complete: bool, found: tuple[Difference, ...] = (), confirmed: bool = False
+    ) -> Reconciliation:
         self.number += 1
         self.last_round = Reconciliation(
-            number=self.number, reason=reason, complete=True, sent_wall_ns=picture.sent_wall_ns,
+            number=self.number, reason=reason, complete=complete, sent_wall_ns=picture.sent_wall_ns,
             sent_mono_ns=picture.sent_mono_ns, as_of_wall_ns=picture.as_of_wall_ns,
             duration_s=(self.now.mono_ns - picture.sent_mono_ns) / NS_PER_S, cash_usd_e6=picture.cash_usd_e6,
             positions=picture.positions, resting=picture.resting, fills=picture.fills,
-            settlements=picture.settlements, differences=found, confirmed=confirmed,
+            settlements=picture.settlements, differences=found, confirmed=confirmed, moving=not complete,
         )  # fmt: skip
         self.outbox.append(Publish(topic="reconciliation", message=self.last_round))
+        return self.last_round
 
-    def _round_failed(self, failed: ReadFailed, tokens: list[str], reason: str, began: Now) -> None:
+    def _round_failed(self, failed: ReadFailed, reason: str, began: Now) -> Done:
         self.counts["failed_rounds"] += 1
         self.number += 1
         self.last_round = Reconciliation(
@@ -224,48 +308,39 @@ class Sync:
             as_of_wall_ns=0, duration_s=(self.now.mono_ns - began.mono_ns) / NS_PER_S, error=failed.detail,
         )  # fmt: skip
         self.outbox.append(Publish(topic="reconciliation", message=self.last_round))
-        self._fault(failed, f"sync ({reason})")
-        for token in tokens:
-            self._reply(token, Done(success=False, code=failed.code, detail=failed.detail))
-        self.in_round = False
+        self._fault(failed, "sync")
+        self.next_round_ns = min(self.next_round_ns, self.now.mono_ns + RETRY_AFTER_NS)
+        return Done(success=False, code=failed.code, detail=failed.detail)
 
     # --- look-ups and backfills ---
 
     def _look_up(self, request: Lookup, token: str, expires_mono_ns: int) -> Steps:
-        """Find an order, or prove that it is not there: absence counts only from a read that is late enough."""
+        """Find an order: presence is answered at once, absence with the moment that it holds for.
+
+        With `not_before_wall_ns` the exchange is asked again until absence holds for that moment, as long as there is
+        time. Fills that belong to no order of the list come with an absence: one may be the sought order's.
+        """
         try:
             while True:
                 as_of_ns: int = yield calls.user_data_timestamp()
-                orders = yield from self.reads.orders(request.ticker)
-                found = next((row for row in orders if self._is_meant(row, request)), None)
-                if found is not None or as_of_ns >= request.not_before_wall_ns:
+                orders: tuple[ReadOrder, ...] = yield from self.reads.orders(request.ticker)
+                found = next((row for row in orders if _is_meant(row, request)), None)
+                is_late = as_of_ns >= request.not_before_wall_ns
+                if found or is_late or self.now.mono_ns + LOOKUP_PAUSE_NS > expires_mono_ns - NS_PER_S:
                     break
-                if self.now.mono_ns + LOOKUP_PAUSE_NS > expires_mono_ns - NS_PER_S:
-                    raise ReadFailed("unreachable", "not late enough to prove that it is absent")
                 yield Pause(LOOKUP_PAUSE_NS)
-            fills: tuple[ReadFill, ...] = yield from self.reads.fills(
-                request.signed_wall_ns - OVERLAP_NS, request.ticker
-            )
+            fills: tuple[ReadFill, ...] = ()
+            if found is None:
+                fills = yield from self.reads.fills(request.signed_wall_ns - OVERLAP_NS, request.ticker)
         except ReadFailed as failed:
-            self._reply(
-                token,
-                LookupReply(client_order_id=request.client_order_id, found=False, as_of_wall_ns=0, error=failed.detail),
-            )
+            self._reply(token, _no_lookup(request, failed.detail))
             return
         known = {row.order_id for row in orders}
-        unattributed = tuple(fill for fill in fills if fill.order_id not in known)
-        self._reply(
-            token,
-            LookupReply(
-                client_order_id=request.client_order_id, found=found is not None, as_of_wall_ns=as_of_ns, order=found,
-                unattributed=unattributed,
-            ),
+        reply = LookupReply(
+            client_order_id=request.client_order_id, found=found is not None, as_of_wall_ns=as_of_ns, order=found,
+            unattributed=tuple(fill for fill in fills if fill.order_id not in known),
         )  # fmt: skip
-
-    def _is_meant(self, row: Any, request: Lookup) -> bool:
-        if request.order_id:
-            return bool(row.order_id == request.order_id)
-        return bool(row.client_order_id == request.client_order_id)
+        self._reply(token, reply)
 
     def _backfill(self, request: Backfill, token: str) -> Steps:
         began = self.now
@@ -273,8 +348,7 @@ class Sync:
             as_of_ns: int = yield calls.user_data_timestamp()
             fills = yield from self.reads.fills(request.since_wall_ns)
         except ReadFailed as failed:
-            reply = BackfillReply(fills=(), as_of_wall_ns=0, sent_wall_ns=began.wall_ns, error=failed.detail)
-            self._reply(token, reply)
+            self._reply(token, _no_backfill(began, failed.detail))
             return
         self._reply(token, BackfillReply(fills=fills, as_of_wall_ns=as_of_ns, sent_wall_ns=began.wall_ns))
 
@@ -291,6 +365,24 @@ class Sync:
         message = rate_limits(limits, costs, self.now)
         self.readings.queue.budget = budget_of(message, self.now, read_percent=PROCESSES["sync"].read_share)
         self.outbox.append(Publish(topic="rate_limits", message=message))
+
+
+def _age_s(sync: Reconciliation, now: Now) -> int:
+    return (now.mono_ns - sync.sent_mono_ns) // NS_PER_S
+
+
+def _is_meant(row: ReadOrder, request: Lookup) -> bool:
+    if request.order_id:
+        return row.order_id == request.order_id
+    return row.client_order_id == request.client_order_id
+
+
+def _no_lookup(request: Lookup, error: str) -> LookupReply:
+    return LookupReply(client_order_id=request.client_order_id, found=False, as_of_wall_ns=0, error=error)
+
+
+def _no_backfill(began: Now, error: str) -> BackfillReply:
+    return BackfillReply(fills=(), as_of_wall_ns=0, sent_wall_ns=began.wall_ns, error=error)
 
 
 def main() -> None:

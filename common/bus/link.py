@@ -196,7 +196,11 @@ class Link:
                 self._tell(effects.StreamDown(stream=name, reason=str(error)))
                 await asyncio.sleep(_NO_EXCHANGE_PAUSE_S)
             else:
-                self._streams[name] = wire.Stream(hosts.stream_url, signer, lambda event: self._hear(name, event))
+                silence_s = float(self._config.settings.feed.silence_s)  # the one place that drops a silent stream
+                self._streams[name] = wire.Stream(
+                    hosts.stream_url, signer, lambda event: self._hear(name, event),
+                    wire.StreamSettings(silence_s=silence_s),
+                )  # fmt: skip
         await self._streams[name].run()
 
     def _hear(self, stream: str, event: wire.StreamEvent) -> None:

@@ -1,8 +1,9 @@
 """What sync reads of the account, in the order that makes it safe, as readings. Pure.
 
 Orders are read before fills, and both before positions and cash: fills can be told apart by their ids, but an order
-that vanishes between two reads cannot be told from one that never was. Two passes that agree, with the balance between
-them, are one consistent picture.
+that vanishes between two reads cannot be told from one that never was. What moves money (fills, positions, settlements)
+is read twice, with the balance between: two passes that agree are one consistent picture. Orders come and go without
+moving money, so they need not agree. In a busy account a pass is short and is tried again until nothing happened in it.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ import msgspec
 
 from common.clock import NS_PER_MS, NS_PER_S, Now
 from common.kalshi import calls
-from common.kalshi.calls import Call
-from common.kalshi.reading import Pause, ReadFailed, read_all
-from common.kalshi.types import FillReport, OrderReport, PositionReport, SettlementReport
+from common.kalshi.account_rows import read_fill, read_order, read_position, read_settlement
+from common.kalshi.reading import Afford, Pause, ReadFailed, Step, read_all
 from common.messages import ReadFill, ReadOrder, ReadPosition, ReadSettlement
 
 AS_OF_POLL_NS = 250 * NS_PER_MS
 AS_OF_PATIENCE_NS = 15 * NS_PER_S
-PASSES_MAX = 8
-PASS_PAUSE_NS = 50 * NS_PER_MS
+PASSES_PATIENCE_NS = 15 * NS_PER_S
+PASS_PAUSE_NS = 250 * NS_PER_MS
 
-Steps = Generator[Call[Any] | Pause, Any, Any]
+Steps = Generator[Step, Any, Any]
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """One consistent picture of the account."""
+    """The account as it was read; one consistent picture if its passes `agreed`."""
 
-    sent_mono_ns: int
+    agreed: bool
+    sent_mono_ns: int  # when the reads that agreed began
     sent_wall_ns: int
     as_of_wall_ns: int
     resting: tuple[ReadOrder, ...]
@@ -59,37 +60,37 @@ class AccountReads:
             yield Pause(AS_OF_POLL_NS)
 
     def picture(self, since_wall_ns: int) -> Steps:
-        """Return a consistent picture that is fresher than now; fills and settlements since then."""
+        """Return a picture that is fresher than now; fills and settlements since then.
+
+        It has not `agreed` when the account never stood still for the time of two passes.
+        """
         began = self.clock()
-        as_of_ns = yield from self.as_of(began.wall_ns)
-        before = yield from self._listings(since_wall_ns)
-        for _ in range(PASSES_MAX):
+        while True:
+            yield Afford(calls.balance(self.subaccount))  # or the passes would lie a second apart, waiting for it
+            sent = self.clock()
+            as_of_ns = yield from self.as_of(began.wall_ns)
+            resting = yield from self.orders(status="resting")
+            before = yield from self._money(since_wall_ns)
             balance = yield calls.balance(self.subaccount)
-            after = yield from self._listings(since_wall_ns)
-            if after == before:
-                resting, fills, positions, settlements = after
+            after = yield from self._money(since_wall_ns)
+            agreed = after == before
+            if agreed or self.clock().mono_ns - began.mono_ns > PASSES_PATIENCE_NS:
+                fills, positions, settlements = after
                 return Picture(
-                    sent_mono_ns=began.mono_ns, sent_wall_ns=began.wall_ns, as_of_wall_ns=as_of_ns, resting=resting,
-                    fills=fills, positions=positions, settlements=settlements,
+                    agreed=agreed, sent_mono_ns=sent.mono_ns, sent_wall_ns=sent.wall_ns, as_of_wall_ns=as_of_ns,
+                    resting=resting, fills=fills, positions=positions, settlements=settlements,
                     cash_usd_e6=dict(balance.shards) or {0: balance.cash_e6},
                 )  # fmt: skip
-            before = after
             yield Pause(PASS_PAUSE_NS)
-        raise ReadFailed("unreachable", f"{PASSES_MAX} passes over the account did not agree")
 
-    def _listings(self, since_wall_ns: int) -> Steps:
-        resting = yield from self.orders(status="resting")
+    def _money(self, since_wall_ns: int) -> Steps:
+        """Read everything that moves money."""
         fills = yield from self.fills(since_wall_ns)
         positions = yield from read_all(
             lambda cursor: calls.positions(subaccount=self.subaccount, cursor=cursor), lambda row: row.ticker
         )
-        settlements = yield from read_all(
-            lambda cursor: calls.settlements(
-                min_s=since_wall_ns // NS_PER_S, subaccount=self.subaccount, cursor=cursor
-            ),
-            lambda row: row.ticker,
-        )
-        return resting, fills, tuple(map(_position, positions)), tuple(map(_settlement, settlements))
+        settlements = yield from self.settlements(since_wall_ns)
+        return fills, tuple(map(read_position, positions)), settlements
 
     def orders(self, ticker: str = "", status: str = "") -> Steps:
         """Return the orders of a market, or all."""
@@ -97,47 +98,25 @@ class AccountReads:
             lambda cursor: calls.orders(ticker=ticker, status=status, subaccount=self.subaccount, cursor=cursor),
             lambda row: row.order_id,
         )
-        return tuple(map(_order, rows))
+        return tuple(map(read_order, rows))
 
     def fills(self, since_wall_ns: int, ticker: str = "") -> Steps:
         """Return the fills since then."""
+        tickers = (ticker,) if ticker else ()
         rows = yield from read_all(
             lambda cursor: calls.fills(
-                tickers=(ticker,) if ticker else (),
-                min_s=since_wall_ns // NS_PER_S,
-                subaccount=self.subaccount,
-                cursor=cursor,
+                tickers=tickers, min_s=since_wall_ns // NS_PER_S, subaccount=self.subaccount, cursor=cursor
             ),
             lambda row: row.fill_id,
         )
-        return tuple(map(_fill, rows))
+        return tuple(map(read_fill, rows))
 
-
-def _order(row: OrderReport) -> ReadOrder:
-    return ReadOrder(
-        order_id=row.order_id, client_order_id=row.client_order_id, ticker=row.ticker, side=row.side,
-        status=row.status, price_e4=row.price_e4, initial_e2=row.initial_e2, filled_e2=row.filled_e2,
-        remaining_e2=row.remaining_e2, shard=row.shard, group_id=row.group_id, created_wall_ns=row.created_ns,
-        updated_wall_ns=row.updated_ns, expires_wall_ns=row.expiration_ns or None,
-    )  # fmt: skip
-
-
-def _fill(row: FillReport) -> ReadFill:
-    return ReadFill(
-        fill_id=row.fill_id, order_id=row.order_id, ticker=row.ticker, side=row.side, price_e4=row.price_e4,
-        qty_e2=row.qty_e2, is_taker=row.is_taker, fee_usd_e6=row.fee_e6, shard=row.shard, exchange_wall_ns=row.ts_ns,
-    )  # fmt: skip
-
-
-def _position(row: PositionReport) -> ReadPosition:
-    return ReadPosition(
-        ticker=row.ticker, position_e2=row.position_e2, cost_usd_e6=row.exposure_e6, realised_usd_e6=row.realized_e6,
-        fees_usd_e6=row.fees_e6, shard=row.shard,
-    )  # fmt: skip
-
-
-def _settlement(row: SettlementReport) -> ReadSettlement:
-    return ReadSettlement(
-        ticker=row.ticker, result=row.result, revenue_usd_e6=row.revenue_e6, fee_usd_e6=row.fee_e6, shard=row.shard,
-        exchange_wall_ns=row.settled_ns,
-    )  # fmt: skip
+    def settlements(self, since_wall_ns: int, ticker: str = "") -> Steps:
+        """Return the settlements since then, or those of one market."""
+        rows = yield from read_all(
+            lambda cursor: calls.settlements(
+                ticker=ticker, min_s=since_wall_ns // NS_PER_S, subaccount=self.subaccount, cursor=cursor
+            ),
+            lambda row: row.ticker,
+        )
+        return tuple(map(read_settlement, rows))

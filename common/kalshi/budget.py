@@ -107,6 +107,12 @@ class Budget:
                 return cost
         return self._costs.default
 
+    def bucket(self, method: str, path: str) -> str:
+        """Return the name of the bucket that pays for a call: calls of one bucket wait for each other."""
+        if path == _BALANCE_PATH:
+            return "balance"
+        return "read" if method == "GET" else "write"
+
     def take(self, method: str, path: str, now_mono_ns: int, orders: int = 1) -> bool:
         """Pay for a call if its bucket can; a batch of `orders` pays for all of them at once."""
         bucket, cost = self._price(method, path, orders)

@@ -1,14 +1,16 @@
 """Reads that wait for their share of the rate budget. Pure.
 
-Urgent ones go first, the same read waits only once, and the queue is bounded by what there is to ask.
+Urgent ones go first, the same read waits only once, and the queue is bounded by what there is to ask. A read whose
+bucket is empty (the balance has one of its own) does not hold up the reads of other buckets. A read that failed is sent
+again no sooner than a second later, however often it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from common.clock import Now
+from common.clock import NS_PER_S, Now
 from common.effects import Effect, RestFailure, RestReply
 from common.kalshi.budget import Budget
 from common.kalshi.caller import Caller
@@ -16,8 +18,15 @@ from common.kalshi.calls import Call
 from common.kalshi.outcomes import Answer, NoAnswer, ReadOutcome, read_outcome
 
 UNDER_WAY_MAX = 6
+AGAIN_AFTER_NS = NS_PER_S  # after a failure of the read of that name
 
 OnAnswer = Callable[[Any, Answer | NoAnswer, Now], list[Effect]]
+
+
+class _Waiting(NamedTuple):
+    call: Call[Any]
+    then: OnAnswer
+    timeout_ns: int | None
 
 
 class ReadQueue:
@@ -26,17 +35,21 @@ class ReadQueue:
     def __init__(self, session: str, budget: Budget) -> None:
         self.budget = budget
         self._caller: Caller[str] = Caller(session)
-        self._waiting: dict[str, tuple[Call[Any], OnAnswer]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._under_way: dict[str, OnAnswer] = {}
-        self.refused = 0
+        self._not_before_ns: dict[str, int] = {}  # names that failed a moment ago
 
-    def add(self, name: str, call: Call[Any], then: OnAnswer, urgent: bool = False) -> None:
+    def add(
+        self, name: str, call: Call[Any], then: OnAnswer, urgent: bool = False, timeout_ns: int | None = None
+    ) -> None:
         """Queue a read, unless the one of this name waits or is under way already."""
-        if name in self._waiting or name in self._under_way:
+        if name in self:
             return
-        self._waiting[name] = (call, then)
+        waiting = _Waiting(call, then, timeout_ns)
         if urgent:
-            self._waiting = {name: self._waiting.pop(name), **self._waiting}
+            self._waiting = {name: waiting, **self._waiting}
+        else:
+            self._waiting[name] = waiting
 
     def __contains__(self, name: str) -> bool:
         return name in self._waiting or name in self._under_way
@@ -46,23 +59,34 @@ class ReadQueue:
 
     def send(self, now: Now) -> list[Effect]:
         """Send what the budget allows, in order."""
+        if self._not_before_ns:
+            self._not_before_ns = {name: at_ns for name, at_ns in self._not_before_ns.items() if at_ns > now.mono_ns}
         effects: list[Effect] = []
-        while self._waiting and len(self._under_way) < UNDER_WAY_MAX:
-            name, (call, then) = next(iter(self._waiting.items()))
-            if not self.budget.take(call.method, call.path, now.mono_ns):
-                self.refused += 1
+        empty: dict[str, None] = {}  # buckets that could not pay: what comes later may not overtake
+        for name, (call, then, timeout_ns) in list(self._waiting.items()):
+            if len(self._under_way) >= UNDER_WAY_MAX:
                 break
+            bucket = self.budget.bucket(call.method, call.path)
+            if bucket in empty or name in self._not_before_ns:
+                continue
+            if not self.budget.take(call.method, call.path, now.mono_ns):
+                empty[bucket] = None
+                continue
             del self._waiting[name]
             self._under_way[name] = then
-            effects.append(self._caller.send(call, name))
+            effects.append(self._caller.send(call, name, timeout_ns))
         return effects
 
     def wait_ns(self, now: Now) -> int | None:
-        """Return how long until the next read can be sent; None when none waits for the budget."""
-        if not self._waiting or len(self._under_way) >= UNDER_WAY_MAX:
+        """Return how long until the next read can be sent; None when none waits for anything but an answer."""
+        if len(self._under_way) >= UNDER_WAY_MAX:
             return None
-        call, _ = next(iter(self._waiting.values()))
-        return self.budget.wait_ns(call.method, call.path, now.mono_ns)
+        waits = [self._wait_ns(name, waiting.call, now) for name, waiting in self._waiting.items()]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _wait_ns(self, name: str, call: Call[Any], now: Now) -> int | None:
+        paid_ns = self.budget.wait_ns(call.method, call.path, now.mono_ns)
+        return None if paid_ns is None else max(paid_ns, self._not_before_ns.get(name, 0) - now.mono_ns)
 
     def take(self, message: RestReply | RestFailure, now: Now) -> list[Effect]:
         """Hand an answer to whoever asked."""
@@ -72,6 +96,8 @@ class ReadQueue:
         call, name, answer = known
         if isinstance(answer, Answer) and answer.status == 429:
             self.budget.refused(call.method, call.path, now.mono_ns)
+        if not isinstance(answer, Answer) or not 200 <= answer.status < 300:
+            self._not_before_ns[name] = now.mono_ns + AGAIN_AFTER_NS
         return self._under_way.pop(name)(call, answer, now)
 
 

@@ -117,7 +117,7 @@ class Subscriptions:
         wanted = self._channels.get(BOOK)
         if wanted is None or wanted.sid != sid or not sid:
             return ()
-        asked = tuple([t for t in (wanted.held if tickers is None else tickers) if t in wanted.held])
+        asked = tuple([t for t in (sorted(wanted.held) if tickers is None else tickers) if t in wanted.held])
         wanted.snapshots.update(dict.fromkeys(asked))
         return asked
 

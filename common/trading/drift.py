@@ -1,105 +1,186 @@
-"""Drift: where our books and one consistent picture of the account differ. Pure.
+"""Drift: where our books and one consistent picture of the account differ, item by item. Pure.
 
-Only what stood still while the picture was taken is compared: an older answer never beats a newer fill.
+Only what stood still on both sides while the picture was taken is compared: an older answer never beats a newer fill. A
+market that settled is no drift either: its position has left the exchange's list, its payout is in the exchange's cash,
+and our books follow when they hear of its settlement row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from common.clock import NS_PER_S
-from common.messages import Account, Difference, OpenOrders, OrderState, Position, ReadOrder, ReadPosition
+from common.messages import (
+    Account,
+    Difference,
+    Market,
+    OpenOrders,
+    OrderState,
+    Position,
+    ReadFill,
+    ReadOrder,
+    ReadPosition,
+    ReadSettlement,
+)
 
 SETTLE_NS = 2 * NS_PER_S  # the exchange's positions trail its fills by about a second
 _SURELY_RESTING = frozenset({OrderState.RESTING})
+_OVER = frozenset({"closed", "determined", "disputed", "amended", "finalized"})
+_OWNERS = {"position": "tracking", "account": "tracking", "orders": "execution"}
 
 
-class Ours(msgspec.Struct):
+class Theirs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange said in one consistent picture."""
+
+    positions: tuple[ReadPosition, ...]
+    resting: tuple[ReadOrder, ...]
+    fills: tuple[ReadFill, ...]
+    settlements: tuple[ReadSettlement, ...]
+    cash_usd_e6: dict[int, int]
+    sent_mono_ns: int
+    as_of_wall_ns: int
+
+    def moved(self, exchange_wall_ns: int) -> bool:
+        """Say whether something happened too lately to be compared."""
+        return exchange_wall_ns > self.as_of_wall_ns - SETTLE_NS
+
+
+class Ours:
     """Our books as last published, and when each last changed."""
 
-    positions: dict[str, Position] = {}
-    accounts: dict[int, Account] = {}
-    orders: dict[str, OpenOrders] = {}
-    changed_mono_ns: dict[str, int] = {}  # "position/TICKER", "account/SHARD", "orders/TICKER" -> when
+    def __init__(self) -> None:
+        self.positions: dict[str, Position] = {}
+        self.accounts: dict[int, Account] = {}
+        self.orders: dict[str, OpenOrders] = {}
+        self.over: dict[str, None] = {}  # markets that trade no more
+        self._gone: dict[str, None] = {}  # owners whose word cannot be had
+        self._changed_mono_ns: dict[str, int] = {}  # "position/TICKER", "account/SHARD", "orders/TICKER", an owner
+
+    # --- news ---
 
     def note_position(self, position: Position, mono_ns: int) -> None:
         """Take a position; marks that move are no change."""
         before = self.positions.get(position.ticker)
         self.positions[position.ticker] = position
-        if before is None or (before.position_e2, before.last_fill_number, before.settled) != (
-            position.position_e2,
-            position.last_fill_number,
-            position.settled,
-        ):
-            self.changed_mono_ns[f"position/{position.ticker}"] = mono_ns
+        if before is None or _held(before) != _held(position):
+            self._changed_mono_ns[f"position/{position.ticker}"] = mono_ns
 
     def note_account(self, account: Account, mono_ns: int) -> None:
         """Take an account; values at moving marks are no change."""
         before = self.accounts.get(account.shard)
         self.accounts[account.shard] = account
         if before is None or before.cash_usd_e6 != account.cash_usd_e6:
-            self.changed_mono_ns[f"account/{account.shard}"] = mono_ns
+            self._changed_mono_ns[f"account/{account.shard}"] = mono_ns
 
     def note_orders(self, orders: OpenOrders, mono_ns: int) -> None:
         """Take a market's open orders."""
         if self.orders.get(orders.ticker) != orders:
-            self.changed_mono_ns[f"orders/{orders.ticker}"] = mono_ns
+            self._changed_mono_ns[f"orders/{orders.ticker}"] = mono_ns
         self.orders[orders.ticker] = orders
 
-    def is_still(self, name: str, since_mono_ns: int) -> bool:
+    def note_market(self, market: Market) -> None:
+        """Remember which markets are over."""
+        if market.status in _OVER:
+            self.over[market.ticker] = None
+
+    def note_owner(self, process: str, is_up: bool, mono_ns: int) -> None:
+        """Take note that a process can be heard, or no longer: then its books are not compared."""
+        self._changed_mono_ns[process] = mono_ns
+        if is_up:
+            self._gone.pop(process, None)
+        else:
+            self._gone[process] = None
+
+    def forget(self, topic: str, key: str) -> None:
+        """Drop a subject that its owner no longer publishes."""
+        if topic == "position":
+            self.positions.pop(key, None)
+        elif topic == "account":
+            self.accounts.pop(int(key), None)
+        elif topic == "open_orders":
+            self.orders.pop(key, None)
+        elif topic == "market":
+            self.over.pop(key, None)
+            return
+        kind = "orders" if topic == "open_orders" else topic
+        self._changed_mono_ns.pop(f"{kind}/{key}", None)
+
+    # --- questions ---
+
+    def is_still(self, kind: str, key: str, since_mono_ns: int) -> bool:
         """Say whether something of ours did not change since a moment, with the time that news needs to settle."""
-        return self.changed_mono_ns.get(name, 0) < since_mono_ns - SETTLE_NS
+        owner = _OWNERS[kind]
+        if owner in self._gone:
+            return False
+        changed_ns = max(self._changed_mono_ns.get(owner, 0), self._changed_mono_ns.get(f"{kind}/{key}", 0))
+        return changed_ns < since_mono_ns - SETTLE_NS
+
+    def unsettled(self, listed: Iterable[str], settled: Iterable[str]) -> list[str]:
+        """Return our markets without a settlement that the exchange's lists no longer show: they must have settled."""
+        known = {*listed, *settled}
+        return [ticker for ticker, row in self.positions.items() if not row.settled and ticker not in known]
 
 
-def differences(
-    ours: Ours,
-    positions: Iterable[ReadPosition],
-    resting: Iterable[ReadOrder],
-    cash_usd_e6: dict[int, int],
-    settled: Iterable[str],
-    sent_mono_ns: int,
-) -> tuple[Difference, ...]:
+def _held(position: Position) -> tuple[int, int, bool]:
+    return position.position_e2, position.last_fill_number, position.settled
+
+
+def differences(ours: Ours, theirs: Theirs) -> tuple[Difference, ...]:
     """Return every item that stood still and differs."""
     return (
-        *_position_differences(ours, {row.ticker: row for row in positions}, set(settled), sent_mono_ns),
-        *_cash_differences(ours, cash_usd_e6, sent_mono_ns),
-        *_order_differences(ours, {row.order_id: row for row in resting}, sent_mono_ns),
+        *_position_differences(ours, theirs),
+        *_cash_differences(ours, theirs),
+        *_order_differences(ours, theirs),
     )
 
 
-def _position_differences(
-    ours: Ours, theirs: dict[str, ReadPosition], settled: set[str], sent_mono_ns: int
-) -> Iterable[Difference]:
-    """A position that vanished because its market settled is no drift."""
-    for ticker in sorted(ours.positions.keys() | theirs.keys()):
-        mine, row = ours.positions.get(ticker), theirs.get(ticker)
-        ours_e2 = mine.position_e2 if mine else 0
-        theirs_e2 = row.position_e2 if row else 0
-        if ours_e2 == theirs_e2 or (row is None and ticker in settled):
+def _position_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
+    rows = {row.ticker: row for row in theirs.positions}
+    settled = {row.ticker for row in theirs.settlements}
+    moved = {fill.ticker for fill in theirs.fills if theirs.moved(fill.exchange_wall_ns)}
+    for ticker in sorted(ours.positions.keys() | rows.keys()):
+        mine, row = ours.positions.get(ticker), rows.get(ticker)
+        ours_e2, theirs_e2 = mine.position_e2 if mine else 0, row.position_e2 if row else 0
+        if ours_e2 == theirs_e2 or ticker in moved:
             continue
-        if ours.is_still(f"position/{ticker}", sent_mono_ns):
-            yield Difference(kind="position", key=ticker, ours=str(ours_e2), exchange=str(theirs_e2))
+        if row is None and (ticker in settled or ticker in ours.over):
+            continue  # it left the list because it was paid out
+        account = ours.accounts.get(row.shard if row else mine.shard if mine else 0)
+        if account is None or not account.known or not ours.is_still("position", ticker, theirs.sent_mono_ns):
+            continue
+        yield Difference(kind="position", key=ticker, ours=str(ours_e2), exchange=str(theirs_e2))
 
 
-def _cash_differences(ours: Ours, cash_usd_e6: dict[int, int], sent_mono_ns: int) -> Iterable[Difference]:
-    for shard, theirs_e6 in sorted(cash_usd_e6.items()):
+def _cash_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
+    moved = {fill.shard for fill in theirs.fills if theirs.moved(fill.exchange_wall_ns)}
+    for shard, theirs_e6 in sorted(theirs.cash_usd_e6.items()):
         account = ours.accounts.get(shard)
-        if account is None or not account.known or account.cash_usd_e6 == theirs_e6:
+        if account is None or not account.known or shard in moved or _awaits_payout(ours, theirs, shard):
             continue
-        if ours.is_still(f"account/{shard}", sent_mono_ns):
-            yield Difference(kind="cash", key=str(shard), ours=str(account.cash_usd_e6), exchange=str(theirs_e6))
+        ours_e6 = account.cash_usd_e6
+        if ours_e6 != theirs_e6 and ours.is_still("account", str(shard), theirs.sent_mono_ns):
+            yield Difference(kind="cash", key=str(shard), ours=str(ours_e6), exchange=str(theirs_e6))
 
 
-def _order_differences(ours: Ours, theirs: dict[str, ReadOrder], sent_mono_ns: int) -> Iterable[Difference]:
+def _awaits_payout(ours: Ours, theirs: Theirs, shard: int) -> bool:
+    """Say whether a market paid out of which our books are about to hear."""
+    paid = [ours.positions.get(row.ticker) for row in theirs.settlements if row.shard == shard]
+    return any(position is not None and not position.settled for position in paid)
+
+
+def _order_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
+    listed = {row.order_id for row in theirs.resting}
+    known: set[str] = set()
     for ticker, orders in sorted(ours.orders.items()):
-        if not ours.is_still(f"orders/{ticker}", sent_mono_ns):
-            continue
+        is_still = ours.is_still("orders", ticker, theirs.sent_mono_ns)
         for order in orders.orders:
-            if order.order_id and order.state in _SURELY_RESTING and order.order_id not in theirs:
+            known.update((order.order_id, order.client_order_id))
+            if is_still and order.order_id and order.state in _SURELY_RESTING and order.order_id not in listed:
                 yield Difference(kind="order", key=order.order_id, ours=f"resting in {ticker}", exchange="not resting")
-    known = {order.order_id for orders in ours.orders.values() for order in orders.orders}
-    for order_id, row in sorted(theirs.items()):
-        if order_id not in known and ours.is_still(f"orders/{row.ticker}", sent_mono_ns):
-            yield Difference(kind="order", key=order_id, ours="not known", exchange=f"resting in {row.ticker}")
+    for row in sorted(theirs.resting, key=lambda row: row.order_id):
+        if row.order_id in known or (row.client_order_id and row.client_order_id in known):
+            continue
+        if ours.is_still("orders", row.ticker, theirs.sent_mono_ns) and not theirs.moved(row.updated_wall_ns):
+            yield Difference(kind="order", key=row.order_id, ours="not known", exchange=f"resting in {row.ticker}")
