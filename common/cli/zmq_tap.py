@@ -77,7 +77,7 @@ def _print(tap: Tap, as_json: bool, count: int | None, timeout_s: float | None) 
             continue
         now = clock.read()
         for heard in tap.receive()[: None if count is None else count - printed]:
-            sys.stdout.write((_json(heard, now) if as_json else _line(heard, now)) + "\n")
+            sys.stdout.write((json_line(heard, now) if as_json else line(heard, now)) + "\n")
             printed += 1
         sys.stdout.flush()
     return printed
@@ -88,7 +88,7 @@ def _report(tap: Tap) -> None:
         click.echo(f"zmq tap: {tap.lost} messages lost, {tap.bad_frames} unreadable", err=True)
 
 
-def _line(heard: Heard, now: Now) -> str:
+def line(heard: Heard, now: Now) -> str:
     """Return a message for a person: time, subject, age, body."""
     topic, key, header, body = heard.frame
     age_ns = now.mono_ns - header.sent_ns
@@ -109,7 +109,8 @@ def _compact(body: bytes) -> str:
     return text if len(text) <= _BODY_CHARACTERS_MAX else f"{text[:_BODY_CHARACTERS_MAX]}..."
 
 
-def _json(heard: Heard, now: Now) -> str:
+def json_line(heard: Heard, now: Now) -> str:
+    """Return a message as its envelope."""
     topic, key, header, body = heard.frame
     envelope = {
         "topic": topic,
