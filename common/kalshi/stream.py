@@ -32,6 +32,7 @@ from common.clock import NS_PER_MS, NS_PER_S, Now
 from common.kalshi.auth import Signer
 
 _PING_PAYLOAD = b"trader2"
+_TEXT = WSMsgType.TEXT  # looking a member up costs more than all else that is done with a frame
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,22 +100,28 @@ class _Connection(WSListener):
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._pinged_ns = 0
-        self.heard_ns = read_clock().mono_ns
+        self._now = read_clock()
+        self._now_is_old = False
+        self.heard_ns = self._now.mono_ns
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Announce the connection before any frame of it."""
         self.heard_ns = self._read().mono_ns
+        self._now_is_old = True
         self._opened(transport, self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take one frame from the socket."""
-        now = self._read()
-        self.heard_ns = now.mono_ns
+        """Take one frame from the socket. Frames that one read brought came at one time: the clocks are read once."""
+        if self._now_is_old:
+            self._now = self._read()
+            self.heard_ns = self._now.mono_ns
+        self._now_is_old = frame.last_in_buffer
+        now = self._now
         kind = frame.msg_type
-        if kind == WSMsgType.TEXT and frame.fin:  # nearly all
+        if kind is _TEXT and frame.fin:  # nearly all
             self.delivered = True
             self._emit(StreamFrame(self.number, frame.get_payload_as_bytes(), now.mono_ns, now.wall_ns))
-        elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+        elif kind in (_TEXT, WSMsgType.CONTINUATION):
             self._on_part(transport, frame, now)
         elif kind == WSMsgType.PONG and frame.get_payload_as_bytes() == _PING_PAYLOAD and self._pinged_ns:
             self.delivered = True
