@@ -40,7 +40,7 @@ def test_tap_that_cannot_keep_up_counts_its_loss_and_harms_no_other_reader(tmp_p
         reader = bus.subscriber("book")
         ear = Ear(reader, feed)
         ear.until(lambda: ear.heard)
-        wait_for(tap.receive)
+        ear.until(tap.receive)
         for last in range(500, 10_001, 500):
             for count in range(last - 499, last + 1):
                 feed.publish("book", "A", book("A", count), mono_ns())
