@@ -117,7 +117,6 @@ def measure() -> Load:
 async def _measure(directory: Path) -> Load:
     text = (Path(scenarios.__file__).parent / "scenarios" / "stress.toml").read_text(encoding="utf-8")
     text = text.replace("deltas_per_s = 10_000", f"deltas_per_s = {DELTAS_PER_S}")
-    text = text.replace('tier = "advanced"', 'tier = "prestige"')
     (directory / "bench.toml").write_text(text, encoding="utf-8")
     arguments = ["--state", str(directory / "state"), "--scenario", str(directory / "bench.toml")]
     server = await asyncio.create_subprocess_exec(
