@@ -58,6 +58,7 @@ from common.messages import (
     RateLimits,
     ReadOrder,
     Reconciliation,
+    State,
     TraderState,
 )
 from common.settings import Settings
@@ -93,6 +94,7 @@ class Execution:
         self.session = ""
         self.prefix = "t2-"
         self.halted = ""
+        self.knows_halt = False  # the coordinator is in HALTED as well, so its leaving it ends ours
         self.trader: TraderState | None = None
         self.highest_epoch = 0
         self.books: dict[str, Book] = {}
@@ -157,7 +159,7 @@ class Execution:
         self.settings = msgspec.json.decode(start.config, type=Settings)
         self.session = start.session
         self.prefix = f"t2-{start.journal_id}-"
-        self.halted = start.latched
+        self.halted, self.knows_halt = start.latched, bool(start.latched)
         self.keeper = OrderKeeper(start.restored)
         limits, timeouts = self.settings.limits, self.settings.timeouts
         self.rules = RestingRules(timeouts.coordinator_silence_ms * NS_PER_MS, limits.cancel_before_close_s * NS_PER_S)
@@ -232,7 +234,9 @@ class Execution:
             self.highest_epoch = trader.epoch
             self.trader = trader
             self.rules.coordinator_gone_ns = None
-            self.halted = self.halted if trader.state.value == "HALTED" else ""
+            was_known, self.knows_halt = self.knows_halt, trader.state is State.HALTED
+            if was_known and not self.knows_halt:
+                self.halted = ""
 
     def _forget(self, stale: SubjectStale) -> None:
         if stale.topic == "book":
