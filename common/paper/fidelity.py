@@ -315,6 +315,12 @@ def measure_recording(market: RecordedMarket) -> dict[str, float]:
     return found.report()
 
 
+def mean_figures(sessions: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over several sessions; one session alone may be calm or wild."""
+    names = [name for name in REAL if all(name in figures for figures in sessions)]
+    return {name: sum(figures[name] for figures in sessions) / len(sessions) for name in names}
+
+
 def compare(figures: dict[str, float]) -> str:
     """Return a table of the figures beside the real ones; those that are held are marked, misses too."""
     lines = [f"{'':38} {'measured':>10} {'real':>10} {'ratio':>7}"]
