@@ -10,10 +10,11 @@ import click
 
 from common.cli import program
 from common.cli.follow import LogFollower
+from common.cli.readiness import wait_until_ready
 from common.cli.supervision import Supervisor, open_pid, wait_until_serving
 from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, load
-from common.endpoints import PaperExchange
-from common.errors import Failure
+from common.endpoints import PaperExchange, endpoints, read_key, trade_key
+from common.errors import ExitCode, Failure
 
 _FOLLOW_S = 0.5
 
@@ -36,6 +37,8 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
     if stop:
         click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {config.run_dir}.")
         return
+    if (active := _active_account(config)) and supervisor.pid() is None:
+        click.echo(active)
     if not supervisor.start(_environment(scenario), file):
         click.echo(f"The trader group already runs in {config.run_dir}.")
         click.echo(where_to_look(config, supervisor, follows=False))
@@ -43,6 +46,10 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
     click.echo(f"The trader group starts in {config.run_dir}.")
     try:
         click.echo(where_to_look(config, supervisor, follows=not detach))
+        readiness = wait_until_ready(config, supervisor)
+        click.echo(f"{readiness.text}\n")
+        if readiness.waits_for and not detach:
+            click.echo(f"Waiting: {readiness.waits_for}")
         if not detach:
             _follow(supervisor)
     except KeyboardInterrupt:
@@ -50,6 +57,22 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
     except Failure:
         supervisor.stop()
         raise
+    if readiness.waits_for and detach:
+        raise Failure(readiness.waits_for, ExitCode.UNHEALTHY)
+
+
+def _active_account(config: Config) -> str:
+    """Return which account and host will be active, "" for paper; raise `ConfigError` where a key is missing."""
+    exchange = config.settings.exchange
+    if exchange.environment == "paper":
+        return ""
+    trades = exchange.mode == "trade"
+    key = trade_key(config) if trades else read_key(config)
+    return (
+        f"Environment {exchange.environment}, {'trading' if trades else 'observing, nothing is sent'}.\n"
+        f"  account    the owner of {key.path}, subaccount {exchange.subaccount}\n"
+        f"  host       {endpoints(config).rest_url}"
+    )
 
 
 def _environment(scenario: str | None) -> dict[str, str]:
@@ -64,13 +87,14 @@ def where_to_look(config: Config, supervisor: Supervisor, follows: bool) -> str:
     """Wait until the group serves; return what a person needs to know of it."""
     scripts_run = _relative(PROJECT_DIR / "scripts/run")
     is_default = config.run_dir == DEFAULT_RUN_DIR
-    stop = scripts_run + ("" if is_default else f" --run-dir {shlex.quote(str(config.run_dir))}") + " --stop"
+    where = "" if is_default else f" --run-dir {shlex.quote(str(config.run_dir))}"
     supervisor_file = PROJECT_DIR / "supervisord.conf" if is_default else supervisor.config_file
     lines = [
         "",
+        f"  watch      {_relative(PROJECT_DIR / '.venv/bin/trader')}{where} status --watch",
         f"  logs       {_relative(config.run_dir)}/logs",
         f"  processes  {_relative(PROJECT_DIR)}/.venv/bin/supervisorctl -c {_relative(supervisor_file)} status",
-        f"  stop       {'Ctrl-C here, or ' if follows else ''}{stop}",
+        f"  stop       {'Ctrl-C here, or ' if follows else ''}{scripts_run}{where} --stop",
         "",
     ]
     if config.settings.exchange.environment == "paper":

@@ -1,0 +1,65 @@
+"""Waiting until a group that was just started trades, or until it is clear what it waits for."""
+
+from __future__ import annotations
+
+import time
+
+from common.cli.bus_client import StatusFacts, ask_status, facts_of
+from common.cli.supervision import Supervisor, last_words
+from common.config import Config
+from common.errors import ExitCode, Failure
+from common.messages import CauseKind, State
+
+READY_S = 60.0  # calibration's own deadline; a free machine needs about five
+_POLL_S = 0.25
+_RESTING = (State.READY, State.ACTING, State.IDLE, State.HALTED)  # states that nothing but the operator leaves at once
+_NEEDS_A_PERSON = (CauseKind.OPERATOR, CauseKind.UNAUTHORISED)
+
+
+class Readiness:
+    """Where the trader got to, and what it still waits for ("" when it is where it should be)."""
+
+    def __init__(self, text: str, waits_for: str) -> None:
+        self.text = text
+        self.waits_for = waits_for
+
+
+def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
+    """Return as soon as the trader is READY, or cannot be without a person, or time is up."""
+    deadline_s = time.monotonic() + READY_S
+    text, waits_for = "", "the status process does not answer"
+    while time.monotonic() < deadline_s:
+        _raise_if_misconfigured(config, supervisor)
+        try:
+            status = ask_status(config)
+        except Failure:  # it is only starting
+            time.sleep(_POLL_S)
+            continue
+        text, facts = status.text, facts_of(status)
+        waits_for = _judge(facts)
+        if facts.state_machine.current_state in _RESTING or _needs_a_person(facts):
+            return Readiness(text, waits_for)
+        time.sleep(_POLL_S)
+    return Readiness(text, f"not READY after {READY_S:.0f} s: {waits_for}")
+
+
+def _judge(facts: StatusFacts) -> str:
+    """Return what a trader waits for; one that the operator stopped or paused is where it should be."""
+    state = facts.state_machine.current_state
+    kinds = {cause["kind"] for cause in facts.state_machine.causes}
+    if state in (State.READY, State.ACTING, State.IDLE) or kinds == {CauseKind.OPERATOR}:
+        return ""
+    return f"{facts.words()}; {'`trader clear-halt` ends it' if state == State.HALTED else 'it goes on trying'}"
+
+
+def _needs_a_person(facts: StatusFacts) -> bool:
+    kinds = {cause["kind"] for cause in facts.state_machine.causes}
+    return facts.state_machine.current_state != State.CALIBRATING and any(kind in kinds for kind in _NEEDS_A_PERSON)
+
+
+def _raise_if_misconfigured(config: Config, supervisor: Supervisor) -> None:
+    """Fail with the words of the first process that refuses its configuration."""
+    for row in supervisor.processes():
+        if row["statename"] == "EXITED" and row["exitstatus"] == ExitCode.CONFIGURATION:
+            words = last_words(config.run_dir, row["name"], lines=3)
+            raise Failure(f"{row['name']} refuses its configuration:\n{words}", ExitCode.CONFIGURATION)
