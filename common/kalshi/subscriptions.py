@@ -32,7 +32,7 @@ Channel = Literal[
     "order_group_updates",
 ]
 
-Kind = Literal["subscribe", "add_markets", "delete_markets", "get_snapshot"]
+Kind = Literal["subscribe", "add_markets", "delete_markets", "get_snapshot", "unsubscribe"]
 
 BOOK: Channel = "orderbook_delta"
 USE_YES_PRICE = True  # what books are subscribed with, and so what `parse_frame` must assume
@@ -199,6 +199,8 @@ class Subscriptions:
                 continue
             if missing:
                 return channel, "add_markets", missing
+            if not wanted.everything and not wanted.tickers:
+                return channel, "unsubscribe", ()  # a subscription without markets may mean all of them
             surplus = () if wanted.everything else _some(sorted(wanted.held), wanted.tickers.keys())
             if surplus:
                 return channel, "delete_markets", surplus
@@ -217,6 +219,9 @@ class Subscriptions:
             elif command.channel == "ticker":
                 params["send_initial_snapshot"] = True
             name = "subscribe"
+        elif command.kind == "unsubscribe":
+            params["sids"] = [self._channels[command.channel].sid]
+            name = "unsubscribe"
         else:
             params["sids"] = [self._channels[command.channel].sid]
             params["action"] = command.kind
@@ -299,6 +304,8 @@ class Subscriptions:
                 wanted.snapshots.pop(ticker, None)
         elif command.kind == "delete_markets":
             wanted.held -= set(command.tickers)  # whatever still comes of them is not ours to read
+        elif command.kind == "unsubscribe":
+            wanted.lose()  # it is not there, which is what was wanted
         else:
             wanted.refused |= set(frame.tickers or command.tickers or ("",))
 

@@ -48,6 +48,10 @@ class Wire:
             )
             return
         (sid,) = params["sids"]
+        if command["cmd"] == "unsubscribe":
+            del self.held[sid]
+            self.tell({"type": "unsubscribed", "id": command["id"], "sid": sid, "seq": 2}, now_ns)
+            return
         if params["action"] == "get_snapshot":
             for ticker in sorted(tickers):
                 self.snapshot(sid, ticker, command["id"], now_ns)
@@ -120,6 +124,22 @@ def test_markets_come_and_go_on_the_subscription_there_is() -> None:
     actions = [(command["params"].get("action"), command["params"]["market_tickers"]) for command in wire.sent[1:]]
     assert actions == [("add_markets", ["C"]), ("delete_markets", ["A"])]
     assert subscriptions.tickers(BOOK) == ("B", "C")
+
+
+def test_a_channel_without_wanted_markets_is_unsubscribed() -> None:
+    subscriptions, wire = connected()
+    subscriptions.want("trade", ["A"])
+    wire.settle()
+    subscriptions.unwant("trade", ["A"])
+    command = wire.next()
+    assert command is not None
+    assert (command["cmd"], command["params"]) == ("unsubscribe", {"sids": [1]})
+    wire.answer(command)
+    assert subscriptions.sid("trade") == 0
+    assert subscriptions.complete
+    subscriptions.want("trade", ["B"])
+    wire.settle()
+    assert subscriptions.tickers("trade") == ("B",)
 
 
 def test_after_a_reconnect_everything_is_subscribed_again() -> None:
