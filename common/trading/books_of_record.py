@@ -2,22 +2,41 @@
 
 Every record is one thing that happened; applying the records in order gives the state again. A checkpoint stands for
 all that came before it.
+
+A shard's books begin with what one picture of the exchange says. What happened before that is contained in it and is
+never booked; fills that arrive before wait for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
+from common.clock import NS_PER_S
 from common.effects import Checkpoint, Effect, Persist, Publish
-from common.messages import AccountOrder, Events, EventsSince, External, Fill, OrderGroup, Settlement
+from common.messages import (
+    AccountOrder,
+    Events,
+    EventsSince,
+    External,
+    Fill,
+    OrderGroup,
+    ReadFill,
+    ReadSettlement,
+    Settlement,
+)
 from common.trading.event_log import EventLog
-from common.trading.positions import Booked, Ledger, LedgerFill, LedgerState
+from common.trading.positions import Booked, Holding, Ledger, LedgerFill, LedgerState
 
 RECORDS_MAX = 5_000  # then the journal is replaced by a checkpoint
 EVENTS_IN_CHECKPOINT = 1_000  # per topic
-CLIENT_IDS_KEPT = 20_000
+ORDERS_KEPT = 20_000  # whose client order ids and filled counts are remembered
+WAITING_MAX = 10_000  # fills kept while the books wait for their opening
+CONTAINED_NS = 300 * NS_PER_S  # what the exchange stamped so long before an opening is certainly contained in it
+LATE_FILL_NS = 1_800 * NS_PER_S  # a fill that comes to light so long after its market's payout is an old one
+FORGET_NS = 3_600 * NS_PER_S  # after its payout a market's fill ids are dropped
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -29,8 +48,10 @@ class Opened(Record, frozen=True, kw_only=True):
 
     shard: int
     cash_usd_e6: int
+    as_of_wall_ns: int
     positions: tuple[tuple[str, int, int], ...]  # ticker, position_e2, cost_usd_e6
     known_fills: tuple[tuple[str, str], ...]  # fill id, ticker
+    known_settlements: tuple[str, ...] = ()  # tickers
 
 
 class Adopted(Record, frozen=True, kw_only=True):
@@ -40,6 +61,12 @@ class Adopted(Record, frozen=True, kw_only=True):
     shard: int
     position_e2: int
     cost_usd_e6: int
+
+
+class Forgot(Record, frozen=True, kw_only=True):
+    """The fill ids of markets that settled long ago were dropped."""
+
+    tickers: tuple[str, ...]
 
 
 class Kept(Record, frozen=True, kw_only=True):
@@ -55,12 +82,18 @@ class Whole(Record, frozen=True, kw_only=True):
     last_numbers: dict[str, int]
     events: tuple[Fill | Settlement | External | AccountOrder | OrderGroup, ...]
     client_ids: dict[str, str]
+    filled_e2: dict[str, int]
+    opened_wall_ns: dict[int, int]
+    settled_wall_ns: dict[str, int]
+    known_settlements: tuple[str, ...]
 
 
+Value = TypeVar("Value")
+AnyRecord = Opened | Adopted | Forgot | Kept | Whole
 AnyLog = EventLog[Fill] | EventLog[Settlement] | EventLog[External] | EventLog[AccountOrder] | EventLog[OrderGroup]
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Opened | Adopted | Kept | Whole).decode
+_decode = msgspec.json.Decoder(AnyRecord).decode
 _TOPIC_OF = {
     Fill: "fill",
     Settlement: "settlement",
@@ -82,19 +115,27 @@ class BooksOfRecord:
         self.order_groups: EventLog[OrderGroup] = EventLog("order_group")
         self.client_ids: dict[str, str] = {}  # order id -> client order id
         self.filled_e2: dict[str, int] = {}  # order id -> contracts of its applied fills
+        self.opened_wall_ns: dict[int, int] = {}  # shard -> the moment that its opening holds for
+        self.settled_wall_ns: dict[str, int] = {}  # ticker -> when it was paid out
+        self.known_settlements: dict[str, None] = {}  # contained in an opening
+        self.waiting: dict[str, tuple[ReadFill, str, str]] = {}  # by fill id: came before its shard was opened
+        self.changed: dict[str, None] = {}  # positions that changed since they were last published
         self._records = 0
         for record in records:
             self._restore(_decode(record))
+        self.changed = {ticker: None for ticker, row in self.ledger.holdings.items() if not is_forgotten(row)}
 
     # --- restoring ---
 
-    def _restore(self, record: Opened | Adopted | Kept | Whole) -> None:
+    def _restore(self, record: AnyRecord) -> None:
         self._records += 1
         match record:
             case Opened():
                 self._open(record)
             case Adopted():
                 self.ledger.adopt_position(record.ticker, record.shard, record.position_e2, record.cost_usd_e6)
+            case Forgot():
+                self._forget(record.tickers)
             case Kept():
                 self._restore_event(record.event)
             case Whole():
@@ -103,28 +144,29 @@ class BooksOfRecord:
     def _restore_event(self, event: Fill | Settlement | External | AccountOrder | OrderGroup) -> None:
         match event:
             case Fill():
+                self._attribute(event.order_id, event.client_order_id)
                 self._book(event)
                 self.fills.restore(event)
             case Settlement():
-                self.ledger.apply_settlement(event.ticker, event.shard, event.revenue_usd_e6, event.fee_usd_e6)
+                self._pay(event)
                 self.settlements.restore(event)
             case External():
                 self.ledger.apply_external(event.shard, event.usd_e6)
                 self.externals.restore(event)
             case AccountOrder():
                 self.account_orders.restore(event)
-                self.attribute(event.order_id, event.client_order_id)
+                self._attribute(event.order_id, event.client_order_id)
             case OrderGroup():
                 self.order_groups.restore(event)
 
     def _restore_whole(self, whole: Whole) -> None:
         self.ledger = Ledger(whole.ledger)
-        self.client_ids = dict(whole.client_ids)
+        self.client_ids, self.filled_e2 = dict(whole.client_ids), dict(whole.filled_e2)
+        self.opened_wall_ns, self.settled_wall_ns = dict(whole.opened_wall_ns), dict(whole.settled_wall_ns)
+        self.known_settlements = dict.fromkeys(whole.known_settlements)
         for topic, log in self._logs().items():
             kept = [event for event in whole.events if _TOPIC_OF[type(event)] == topic]
             log.restore_checkpoint(whole.last_numbers[topic], kept)  # type: ignore[arg-type]
-        for fill in self.fills.events:
-            self._count(fill)
 
     def _logs(self) -> dict[str, AnyLog]:
         return {
@@ -146,30 +188,74 @@ class BooksOfRecord:
         return effects
 
     def _whole(self) -> Whole:
-        events = [event for log in self._logs().values() for event in log.events[-EVENTS_IN_CHECKPOINT:]]
         return Whole(
             ledger=self.ledger.state,
             last_numbers={topic: log.last_number for topic, log in self._logs().items()},
-            events=tuple(events),
+            events=tuple([event for log in self._logs().values() for event in log.events[-EVENTS_IN_CHECKPOINT:]]),
             client_ids=self.client_ids,
+            filled_e2=self.filled_e2,
+            opened_wall_ns=self.opened_wall_ns,
+            settled_wall_ns=self.settled_wall_ns,
+            known_settlements=tuple(self.known_settlements),
         )
 
-    def open(self, opened: Opened) -> list[Effect]:
-        """Begin a shard's books."""
+    def open(self, opened: Opened, wall_ns: int) -> list[Effect]:
+        """Begin a shard's books, and book the fills that waited for it."""
         self._open(opened)
-        return self._keep(opened)
+        effects = self._keep(opened)
+        waiting, self.waiting = self.waiting, {}
+        for read, client_order_id, via in waiting.values():
+            effects += self.take_fill(read, client_order_id, via, wall_ns)
+        return effects
 
     def _open(self, opened: Opened) -> None:
         self.ledger.open_shard(opened.shard, opened.cash_usd_e6)
+        self.opened_wall_ns[opened.shard] = opened.as_of_wall_ns
         for ticker, position_e2, cost_usd_e6 in opened.positions:
             self.ledger.open_position(ticker, opened.shard, position_e2, cost_usd_e6)
+            self.changed[ticker] = None
         for fill_id, ticker in opened.known_fills:
             self.ledger.know_fill(fill_id, ticker, opened.shard)
+        self.known_settlements.update(dict.fromkeys(opened.known_settlements))
 
     def adopt(self, adopted: Adopted) -> list[Effect]:
         """Take over the exchange's position after a confirmed drift."""
         self.ledger.adopt_position(adopted.ticker, adopted.shard, adopted.position_e2, adopted.cost_usd_e6)
+        self.changed[adopted.ticker] = None
         return self._keep(adopted)
+
+    # --- fills ---
+
+    def take_fill(self, read: ReadFill, client_order_id: str, via: str, wall_ns: int) -> list[Effect]:
+        """Book a fill once, whichever way it comes and in any order; one that an opening contains is passed over."""
+        self._attribute(read.order_id, client_order_id)
+        if not self.ledger.is_open(read.shard):
+            if len(self.waiting) < WAITING_MAX:
+                self.waiting.setdefault(read.fill_id, (read, client_order_id, via))
+            return []
+        if read.exchange_wall_ns < self.opened_wall_ns[read.shard] - CONTAINED_NS:
+            return []
+        settled_ns = self.settled_wall_ns.get(read.ticker)
+        if settled_ns is not None and wall_ns - settled_ns > LATE_FILL_NS:
+            return []
+        fill = Fill(
+            number=self.fills.next_number, fill_id=read.fill_id, order_id=read.order_id,
+            client_order_id=client_order_id or self.client_ids.get(read.order_id, ""), ticker=read.ticker,
+            side=read.side, price_e4=read.price_e4, qty_e2=read.qty_e2, is_taker=read.is_taker,
+            fee_usd_e6=read.fee_usd_e6, position_e2=0, realised_usd_e6=0, cash_usd_e6=0, shard=read.shard, via=via,
+            exchange_wall_ns=read.exchange_wall_ns, applied_wall_ns=wall_ns,
+        )  # fmt: skip
+        booked = self._book(fill)
+        if booked is None:
+            return []
+        event = self.fills.append(
+            msgspec.structs.replace(
+                fill, position_e2=booked.position_e2, realised_usd_e6=booked.realised_usd_e6,
+                cash_usd_e6=booked.cash_usd_e6,
+            )
+        )  # fmt: skip
+        self.changed[read.ticker] = None
+        return [*self._keep(Kept(event=event)), Publish(topic="fill", key=event.ticker, message=event)]
 
     def _book(self, fill: Fill) -> Booked | None:
         booked = self.ledger.apply_fill(
@@ -180,39 +266,55 @@ class BooksOfRecord:
             fill.number,
         )  # fmt: skip
         if booked is not None:
-            self._count(fill)
+            _remember(self.filled_e2, fill.order_id, self.filled_e2.get(fill.order_id, 0) + fill.qty_e2)
         return booked
 
-    def _count(self, fill: Fill) -> None:
-        self.filled_e2[fill.order_id] = self.filled_e2.get(fill.order_id, 0) + fill.qty_e2
+    # --- settlements and other cash ---
 
-    def add_fill(self, fill: Fill) -> list[Effect]:
-        """Book a fill once; nothing comes of one that is booked already."""
-        numbered = msgspec.structs.replace(fill, number=self.fills.next_number)
-        booked = self._book(numbered)
-        if booked is None:
+    def settle(self, row: ReadSettlement) -> list[Effect]:
+        """Book a market's payout once; one that the opening contains, or of a market never held, is passed over.
+
+        The row's fee is what its fills have paid already, so that only the revenue is news.
+        """
+        holding = self.ledger.holdings.get(row.ticker)
+        if holding is None or not self.ledger.is_open(row.shard) or holding.settled is not None:
             return []
-        event = self.fills.append(
-            msgspec.structs.replace(
-                numbered,
-                position_e2=booked.position_e2,
-                realised_usd_e6=booked.realised_usd_e6,
-                cash_usd_e6=booked.cash_usd_e6,
-            )
+        if row.ticker in self.known_settlements or row.exchange_wall_ns < self.opened_wall_ns[row.shard] - CONTAINED_NS:
+            return []
+        unnumbered = Settlement(
+            number=0, ticker=row.ticker, result=row.result, position_e2=0, revenue_usd_e6=row.revenue_usd_e6,
+            fee_usd_e6=0, realised_usd_e6=0, shard=row.shard, exchange_wall_ns=row.exchange_wall_ns,
+        )  # fmt: skip
+        booked = self._pay(unnumbered)
+        event = self.settlements.append(
+            msgspec.structs.replace(unnumbered, position_e2=booked.position_e2, realised_usd_e6=booked.realised_usd_e6)
         )
-        return [*self._keep(Kept(event=event)), Publish(topic="fill", key=event.ticker, message=event)]
+        self.changed[row.ticker] = None
+        return [*self._keep(Kept(event=event)), Publish(topic="settlement", key=event.ticker, message=event)]
 
-    def add_settlement(self, settlement: Settlement) -> list[Effect]:
-        """Book a market's payout once."""
+    def _pay(self, settlement: Settlement) -> Booked:
         booked = self.ledger.apply_settlement(
             settlement.ticker, settlement.shard, settlement.revenue_usd_e6, settlement.fee_usd_e6
         )
-        if booked is None:
-            return []
-        event = self.settlements.append(
-            msgspec.structs.replace(settlement, position_e2=booked.position_e2, realised_usd_e6=booked.realised_usd_e6)
+        assert booked is not None, f"{settlement.ticker} is settled twice"
+        self.settled_wall_ns[settlement.ticker] = settlement.exchange_wall_ns
+        return booked
+
+    def forget_old(self, wall_ns: int) -> tuple[list[Effect], list[str]]:
+        """Drop the fill ids of markets that settled long ago; return their tickers as well."""
+        old = tuple(
+            ticker
+            for ticker, settled_ns in self.settled_wall_ns.items()
+            if wall_ns - settled_ns > FORGET_NS and self.ledger.holdings[ticker].fill_numbers
         )
-        return [*self._keep(Kept(event=event)), Publish(topic="settlement", key=event.ticker, message=event)]
+        if not old:
+            return [], []
+        self._forget(old)
+        return self._keep(Forgot(tickers=old)), list(old)
+
+    def _forget(self, tickers: Iterable[str]) -> None:
+        for ticker in tickers:
+            self.ledger.forget(ticker)
 
     def add_external(self, external: External) -> list[Effect]:
         """Book cash that moved for another reason."""
@@ -220,9 +322,11 @@ class BooksOfRecord:
         event = self.externals.append(external)
         return [*self._keep(Kept(event=event)), Publish(topic="external", key=str(event.shard), message=event)]
 
+    # --- the stream's other words ---
+
     def add_account_order(self, order: AccountOrder) -> list[Effect]:
         """Keep the private stream's word about an order."""
-        self.attribute(order.order_id, order.client_order_id)
+        self._attribute(order.order_id, order.client_order_id)
         event = self.account_orders.append(order)
         return [*self._keep(Kept(event=event)), Publish(topic="account_order", key=event.ticker, message=event)]
 
@@ -232,16 +336,47 @@ class BooksOfRecord:
         return [*self._keep(Kept(event=event)), Publish(topic="order_group", key=str(event.shard), message=event)]
 
     def attribute(self, order_id: str, client_order_id: str) -> None:
-        """Remember whose order an order id is; the oldest are forgotten."""
-        if not order_id or not client_order_id or order_id in self.client_ids:
-            return
-        self.client_ids[order_id] = client_order_id
-        if len(self.client_ids) > CLIENT_IDS_KEPT:
-            oldest = next(iter(self.client_ids))
-            del self.client_ids[oldest]
-            self.filled_e2.pop(oldest, None)
+        """Remember whose order an order id is, from another's word; it is not worth a record."""
+        self._attribute(order_id, client_order_id)
+
+    def _attribute(self, order_id: str, client_order_id: str) -> None:
+        if order_id and client_order_id and order_id not in self.client_ids:
+            _remember(self.client_ids, order_id, client_order_id)
+
+    # --- questions ---
+
+    def position_e2(self, ticker: str) -> int:
+        """Return our position in a market."""
+        holding = self.ledger.holdings.get(ticker)
+        return holding.position_e2 if holding else 0
+
+    def known_until_wall_ns(self) -> int | None:
+        """Return up to when the books know of fills, by the exchange's stamps; None before the first opening."""
+        openings = self.opened_wall_ns.values()
+        if not openings:
+            return None
+        last = self.fills.events[-1:]
+        return max([min(openings), *(event.exchange_wall_ns for event in last)])
 
     def answer(self, request: EventsSince) -> Events:
         """Repeat events for a reader that missed some."""
         log = self._logs().get(request.topic)
         return log.answer(request) if log else Events(topic=request.topic, first_kept=0, events=(), last=0)
+
+
+def has_history(holding: Holding) -> bool:
+    """Say whether a market ever moved our books; one of which only contained fills are known did not."""
+    moved = holding.position_e2 or holding.cost_usd_e6 or holding.realised_usd_e6 or holding.fees_usd_e6
+    return bool(moved or holding.settled is not None or any(holding.fill_numbers.values()))
+
+
+def is_forgotten(holding: Holding) -> bool:
+    """Say whether a market settled so long ago that only its sums are left."""
+    return holding.settled is not None and not holding.fill_numbers
+
+
+def _remember(names: dict[str, Value], key: str, value: Value) -> None:
+    """Keep a value by its key; the oldest keys are dropped."""
+    names[key] = value
+    if len(names) > ORDERS_KEPT:
+        del names[next(iter(names))]
