@@ -327,6 +327,8 @@ class Coordinator:
             self.set_cause(CauseKind.UNAUTHORISED, self.world.unauthorised())
         effects += self._obey_causes()
         effects += self._duty()
+        if self.conversation is not None:
+            effects += self.conversation.on_time(self.now)  # what a new state began need not wait for the next drain
         effects += self.commands.answer()
         effects += self.publish_state()
         return [*effects, WakeAt(mono_ns=self.now.mono_ns + TICK_NS)]
