@@ -30,11 +30,13 @@ from common.endpoints import PAPER_FILE
 from common.errors import ConfigError, ExitCode, Expected, Failure
 from common.log.files import Writer, replace
 from common.logs import LibraryHandler, Log
+from common.paper.control import PREFIX as CONTROL_PREFIX
+from common.paper.faulty_venue import FaultyVenue
 from common.paper.keys import WS_PATH, AccountBook
 from common.paper.scenario import load_scenario
 from common.paper.store import KIND
 from common.paper.venue import Venue
-from common.server.app import CONTROL_PREFIX, Journal, Server
+from common.server.app import Journal, Server
 from common.server.state_dir import StateDir
 
 HOST = "127.0.0.1"
@@ -123,16 +125,17 @@ def _ready(venue: Venue, state: StateDir, host: str, port: int) -> Ready:
 
 
 async def _serve(arguments: argparse.Namespace, state: StateDir, log: Log) -> ExitCode:
-    state.token()
+    token = state.token()
     venue, journal = _open_venue(arguments, state)
-    server = Server(venue, journal, log)
+    front = FaultyVenue(venue, arguments.seed)
+    server = Server(front, journal, log, token)
     try:
         port = await server.listen(arguments.host, arguments.port or state.settings.port, arguments.port != 0)
         state.keep_port(port)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stop)
-        venue.advance(time.time_ns())
+        front.advance(time.time_ns())
         line = msgspec.json.encode(_ready(venue, state, arguments.host, port))
         state.write_ready(line)
         print(line.decode(), flush=True)

@@ -7,12 +7,11 @@ Expired and due things are the business of whoever owns the exchange's time; a r
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from common.errors import Rejected
 from common.paper.bodies import BatchCancelOrdersV2Request, BatchCreateOrdersV2Request, Body, BodyDecoder
-from common.paper.call import API_PREFIX, ApiOptions, Call, Desk, Execute, Request, Response
+from common.paper.call import API_PREFIX, ApiOptions, Call, Desk, Execute, Past, Request, Response
 from common.paper.keys import KEY_HEADER, AccountBook, Key
 from common.paper.query import Query
 from common.paper.rate import RateLimits
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["API_PREFIX", "Api", "ApiOptions", "Request", "Response"]
 
 
-def _now(now_ns: int) -> int:
-    """Say that reads are true as of now."""
-    return now_ns
-
-
 class Api:
     """Answers REST requests."""
 
@@ -39,7 +33,6 @@ class Api:
         execute: Execute,
         accounts: AccountBook,
         options: ApiOptions,
-        as_of_ns: Callable[[int], int] = _now,
     ) -> None:
         self.options = options
         self.limits = RateLimits(exchange.options.shards, options.rate_limits)
@@ -48,15 +41,14 @@ class Api:
             execute=execute,
             accounts=accounts,
             options=options,
-            as_of_ns=as_of_ns,
         )
         self._router = Router()
         self._bodies = BodyDecoder()
 
-    def handle(self, request: Request, now_ns: int) -> Response:
-        """Answer one request at `now_ns`."""
+    def handle(self, request: Request, now_ns: int, past: Past | None = None) -> Response:
+        """Answer one request at `now_ns`; reads of an account see `past` if it is given."""
         try:
-            return self._handle(request, now_ns)
+            return self._handle(request, now_ns, past)
         except Rejected as rejected:
             refusal = refuse_rejected(rejected)
         except Refusal as error:
@@ -70,7 +62,14 @@ class Api:
         except Refusal:
             return ""
 
-    def _handle(self, request: Request, now_ns: int) -> Response:
+    def is_private(self, request: Request) -> bool:
+        """Say whether an operation that exists is asked for which needs a key."""
+        try:
+            return bool(self._router.find(request.method, request.path)[0].scope)
+        except Refusal:
+            return False
+
+    def _handle(self, request: Request, now_ns: int, past: Past | None) -> Response:
         route, parts = self._router.find(request.method, request.path)
         key = self._identify(route, request, now_ns)
         if len(request.body) > self._desk.options.max_body_bytes:
@@ -81,7 +80,7 @@ class Api:
             self._charge(route, key, query, body, now_ns)
         if malformed is not None:
             raise malformed
-        return route.handler(Call(self._desk, key, parts, query, body, now_ns))
+        return route.handler(Call(self._desk, key, parts, query, body, now_ns, past))
 
     def _identify(self, route: Route, request: Request, now_ns: int) -> Key | None:
         """Return who calls, None for a stranger, who may use the public operations; a bad signature counts as none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ from common.paper.query import Query
 
 if TYPE_CHECKING:
     from common.paper.exchange import Exchange
+    from common.paper.model import Order
     from common.paper.state import Account, Market
 
 API_PREFIX = "/trade-api/v2"
@@ -57,18 +58,34 @@ class Desk(msgspec.Struct, frozen=True):
     execute: Execute
     accounts: AccountBook
     options: ApiOptions
-    as_of_ns: Callable[[int], int]  # now -> when the answers to reads were last true
+
+
+class Past(Protocol):
+    """What reads of an account show instead of the present."""
+
+    as_of_ns: int
+
+    def account(self, name: str) -> Account:
+        """Return an account as it was."""
 
 
 class Call:
     """One request, with its key, parameters and body already checked for form."""
 
-    __slots__ = ("_key", "body", "desk", "exchange", "now_ns", "parts", "query")
+    __slots__ = ("_key", "_past", "body", "desk", "exchange", "now_ns", "parts", "query")
 
     def __init__(
-        self, desk: Desk, key: Key | None, parts: tuple[str, ...], query: Query, body: Body | None, now_ns: int
+        self,
+        desk: Desk,
+        key: Key | None,
+        parts: tuple[str, ...],
+        query: Query,
+        body: Body | None,
+        now_ns: int,
+        past: Past | None = None,
     ) -> None:
         self.desk = desk
+        self._past = past
         self.exchange = desk.exchange
         self._key = key
         self.parts = parts  # the path's parameters, in order
@@ -84,8 +101,24 @@ class Call:
 
     @property
     def account(self) -> Account:
-        """Return the caller's account."""
+        """Return the caller's account, as of `as_of_ns`."""
+        if self._past is not None:
+            return self._past.account(self.key.account)
         return self.exchange.accounts[self.key.account]
+
+    @property
+    def as_of_ns(self) -> int:
+        """Return when what reads show was true."""
+        return self.now_ns if self._past is None else self._past.as_of_ns
+
+    def order(self, order_id: str) -> Order | None:
+        """Return one of the caller's orders, as of `as_of_ns`, or None."""
+        order = self.exchange.orders.get(order_id)
+        if order is None or order.account != self.key.account:
+            return None
+        if self._past is None:
+            return order
+        return next((each for each in self.account.orders if each.order_id == order_id), None)
 
     def market(self, ticker: str) -> Market | None:
         """Return a market, or None."""

@@ -53,7 +53,7 @@ def get_schedule(call: Call) -> Response:
 
 def get_user_data_timestamp(call: Call) -> Response:
     """Answer GET /exchange/user_data_timestamp: when the private reads were last true."""
-    return reply(200, {"as_of_time": stamp(call.desk.as_of_ns(call.now_ns))})
+    return reply(200, {"as_of_time": stamp(call.as_of_ns)})
 
 
 def get_historical_cutoff(call: Call) -> Response:

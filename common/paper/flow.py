@@ -145,6 +145,16 @@ class Flow:
         """Return what is played."""
         return self._state.scenario
 
+    @property
+    def started_ns(self) -> int | None:
+        """Return when it began, None before the first step."""
+        return None if self._state.schedule is None else self._state.schedule.start_ns
+
+    @property
+    def speed(self) -> float:
+        """Return what the scenario's times are divided by."""
+        return self._state.speed
+
     def tickers(self, exchange: Exchange) -> list[str]:
         """Return the markets that trade now, in the order of the scenario."""
         fixed = [table.ticker for table in self._state.scenario.market]

@@ -114,6 +114,11 @@ class AccountBook:
         """Return the account's keys, oldest first."""
         return [key for key, _ in self._keys.values() if key.account == account]
 
+    def account_of(self, key_id: str) -> str:
+        """Return whose key this is, "" if nobody's."""
+        known = self._keys.get(key_id)
+        return "" if known is None else known[0].account
+
     def user_id(self, account: str) -> str:
         """Return the id that orders and messages show for an account: a UUID that follows from its name."""
         known = self._user_ids.get(account)

@@ -12,6 +12,7 @@ import msgspec
 
 from common.clock import NS_PER_S
 from common.errors import ConfigError
+from common.paper.grids import GRIDS
 from common.paper.model import (
     AddAccount,
     AddEvent,
@@ -23,7 +24,7 @@ from common.paper.model import (
     MoveCash,
     Series,
 )
-from common.paper.scenario import GRIDS, MarketTable, RollingTable, Scenario
+from common.paper.scenario import MarketTable, RollingTable, Scenario
 from common.units import parse_usd_e6
 
 _SHORTEST_S = 1.0  # wall time between two closes of a rolling series: their names have whole seconds

@@ -291,9 +291,9 @@ def _render(call: Call, order: Order) -> Json:
 
 
 def _own_order(call: Call) -> Order:
-    order = call.exchange.orders.get(call.parts[0])
+    order = call.order(call.parts[0])
     locked = call.key.subaccount
-    if order is None or order.account != call.key.account or locked not in (None, order.subaccount):
+    if order is None or locked not in (None, order.subaccount):
         raise refuse_missing()
     return order
 

@@ -48,7 +48,7 @@ def get_balance(call: Call) -> Response:
             for position, market in _held(call, portfolio)
             if not position.settled and (shard is None or market.spec.shard == shard)
         )
-    return reply(200, render_balance(cash_e6, value_e6, shard, call.now_ns, breakdown=call.key.subaccount is None))
+    return reply(200, render_balance(cash_e6, value_e6, shard, call.as_of_ns, breakdown=call.key.subaccount is None))
 
 
 def get_resting_value(call: Call) -> Response:

@@ -17,6 +17,7 @@ from common.clock import NS_PER_MS, NS_PER_S, iso
 from common.paper.entry import is_over
 from common.paper.exchange import ORDER_BOOKS, Exchange
 from common.paper.flow import Flow
+from common.paper.grids import GRIDS
 from common.paper.model import (
     AddAccount,
     AddEvent,
@@ -33,7 +34,7 @@ from common.paper.model import (
 )
 from common.paper.recording import BookFrame, DeltaFrame, Frame, PrintFrame, RecordedMarket, TickerFrame, load_recording
 from common.paper.replay_book import REPLAY, Place, ReplayBook
-from common.paper.scenario import GRIDS, Scenario
+from common.paper.scenario import Scenario
 from common.paper.state import BookKinds, Market
 from common.units import PRICE_ONE_E4
 
@@ -158,6 +159,16 @@ class Replay:
     def scenario(self) -> Scenario:
         """Return the scenario that is played beside the recording."""
         return self._flow.scenario
+
+    @property
+    def started_ns(self) -> int | None:
+        """Return when it began, None before the first step."""
+        return self._start_ns
+
+    @property
+    def speed(self) -> float:
+        """Return what the scenario's times are divided by."""
+        return self._speed
 
     def tickers(self, exchange: Exchange) -> list[str]:
         """Return the markets that trade now, the recorded ones first."""

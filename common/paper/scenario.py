@@ -18,33 +18,24 @@ import msgspec
 from msgspec import Meta
 
 from common.errors import ConfigError, UnitError
+from common.paper.fault_catalogue import AnyFault, check
+from common.paper.grids import GRIDS, GridName
 from common.paper.model import MarketResult, Side
 from common.paper.strict import convert
 from common.units import (
-    CENT_RANGES,
     PRICE_ONE_E4,
-    TAPERED_RANGES,
     PriceGrid,
-    PriceRange,
     parse_price_e4,
     parse_qty_e2,
     parse_usd_e6,
 )
 
 Tier = Literal["basic", "advanced", "expert", "premier", "paragon", "prime", "prestige"]
-GridName = Literal["linear_cent", "deci_cent", "tapered_deci_cent", "center_deci_edge_centi_cent"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Probability = Annotated[float, Meta(gt=0, lt=1)]
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-
-GRIDS: dict[GridName, tuple[PriceRange, ...]] = {
-    "linear_cent": CENT_RANGES,
-    "deci_cent": (PriceRange(0, 10_000, 10),),
-    "tapered_deci_cent": TAPERED_RANGES,
-    "center_deci_edge_centi_cent": (PriceRange(0, 100, 1), PriceRange(100, 9_900, 10), PriceRange(9_900, 10_000, 1)),
-}
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -181,6 +172,7 @@ class Scenario(Table, frozen=True, kw_only=True):
     crowd: tuple[CrowdTable, ...] = ()
     market: tuple[MarketTable, ...] = ()
     rolling: tuple[RollingTable, ...] = ()
+    faults: tuple[AnyFault, ...] = ()  # what goes wrong while it is played
 
 
 def scenario_names() -> list[str]:
@@ -239,6 +231,8 @@ def _check(scenario: Scenario) -> None:
         _check_market(market)
     for rolling in scenario.rolling:
         _check_reference(f"rolling {rolling.series}: series", rolling.series, series)
+    for fault in scenario.faults:
+        check(fault)
     places: list[tuple[str, MarketTable | RollingTable]] = [(f"market {each.ticker}", each) for each in scenario.market]
     places += [(f"rolling {each.series}", each) for each in scenario.rolling]
     for where, table in places:

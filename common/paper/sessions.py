@@ -105,10 +105,6 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_account: int = 200
 
 
-Tamper = Callable[[str, bytes], Iterable[bytes]]
-"""(message type, frame) -> what to send in its place: nothing, itself, itself twice; for faults asked for."""
-
-
 class Subscription:
     """One sid. `tickers` is None when it has no market filter."""
 
@@ -147,7 +143,7 @@ class Subscription:
             frame = b"%b%d%b" % (head, self.seq, tail)
         else:
             frame = head + tail
-        self.session.push(frame, kind, self)
+        self.session.push(frame, self)
 
     def _head(self, kind: str, command_id: int) -> bytes:
         """Return a frame's beginning, up to its number if it has one; it is the same for all frames without an id."""
@@ -162,6 +158,10 @@ class Subscription:
         """Consume a sequence number for a message about the subscription itself."""
         self.seq += 1
         return self.seq
+
+
+Tamper = Callable[[bytes, Subscription | None], Iterable[bytes]]
+"""(frame, its subscription) -> what to send in its place: nothing, itself, itself twice; for faults asked for."""
 
 
 def tail_of(body: str, now_ns: int) -> bytes:
@@ -246,7 +246,7 @@ class Session:
             frame += f',"seq":{seq}'
         if body:
             frame += f',"msg":{body}'
-        self.push(f'{frame},"sending_ts_ms":{now_ns // NS_PER_MS}}}\n'.encode(), kind, None)
+        self.push(f'{frame},"sending_ts_ms":{now_ns // NS_PER_MS}}}\n'.encode(), None)
 
     def fail(
         self,
@@ -265,23 +265,21 @@ class Session:
             seq = about.next_seq() if self.options.ok_consumes_seq else max(1, about.seq)
         self.reply("error", now_ns, command_id, text(body), about, seq)
 
-    def push(self, frame: bytes, kind: str, subscription: Subscription | None) -> None:
+    def push(self, frame: bytes, subscription: Subscription | None) -> None:
+        """Send a frame, unless somebody tampers with it."""
+        if self.tamper is not None:
+            for each in self.tamper(frame, subscription):
+                self.deliver(each, subscription)
+        else:
+            self.deliver(frame, subscription)
+
+    def deliver(self, frame: bytes, subscription: Subscription | None) -> None:
         """Append a frame to the buffer; a closed session takes none."""
         if self.is_closed:
             return
-        if self.tamper is not None:
-            for each in self.tamper(kind, frame):
-                self._append(each, subscription)
-        else:
-            self._append(frame, subscription)
-
-    def _append(self, frame: bytes, subscription: Subscription | None) -> None:
         size = len(frame)
         if self._waiting_bytes + size > self.options.session_buffer_bytes:
-            self.is_closed = True
-            self._waiting.clear()
-            self._waiting_bytes = 0
-            self.on_ready()
+            self.cut()
             return
         if not self._waiting:
             self.on_ready()
@@ -291,6 +289,13 @@ class Session:
             subscription.waiting_bytes += size
             if subscription.waiting_bytes > self.options.subscription_buffer_bytes:
                 self._on_overflow(subscription)
+
+    def cut(self) -> None:
+        """Close the session at once: nothing more is sent, not even what waits."""
+        self.is_closed = True
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self.on_ready()
 
     def drop_waiting(self, subscription: Subscription) -> None:
         """Take back everything that a subscription has waiting."""

@@ -49,32 +49,45 @@ def _explain(message: str, table: object, kind: type) -> str:
 def _walk(path: str, value: Any, type_info: inspect.Type) -> tuple[Any, inspect.Type]:
     """Follow msgspec's path through the value and its declared type at once."""
     for step in _STEP.finditer(path):
-        type_info = _not_none(type_info)
+        type_info = _choose(type_info, value)
         name, index = step.group(1), step.group(2)
         if index is not None:
             value = value[int(index)]
             type_info = getattr(type_info, "item_type", type_info)
+        elif isinstance(type_info, inspect.UnionType):
+            value, type_info = value.get(name), inspect.LiteralType(tuple(str(tag) for tag in _tags(type_info)))
         elif isinstance(type_info, inspect.StructType):
             value = value.get(name) if isinstance(value, Mapping) else value
             type_info = next((field.type for field in type_info.fields if field.encode_name == name), type_info)
-    return value, type_info
+    return value, _choose(type_info, value)
 
 
-def _not_none(type_info: inspect.Type) -> inspect.Type:
-    if isinstance(type_info, inspect.UnionType):
+def _choose(type_info: inspect.Type, value: Any) -> inspect.Type:
+    """Return the member of a union that a value is meant for; of tagged structs, the union itself if none fits."""
+    if not isinstance(type_info, inspect.UnionType):
+        return type_info
+    if not (tags := _tags(type_info)):
         return next(member for member in type_info.types if not isinstance(member, inspect.NoneType))
-    return type_info
+    (field,) = {member.tag_field for member in tags.values()}
+    tag = value.get(field) if isinstance(value, Mapping) else None
+    return tags.get(tag, type_info)
+
+
+def _tags(union: inspect.UnionType) -> dict[Any, inspect.StructType]:
+    members = (member for member in union.types if isinstance(member, inspect.StructType))
+    return {member.tag: member for member in members if member.tag is not None}
 
 
 def _keys(type_info: inspect.Type, required_only: bool = False) -> list[str]:
-    type_info = _not_none(type_info)
+    if isinstance(type_info, inspect.UnionType):
+        return sorted({str(member.tag_field) for member in _tags(type_info).values()})
     if not isinstance(type_info, inspect.StructType):
         return []
-    return [field.encode_name for field in type_info.fields if field.required or not required_only]
+    keys = [field.encode_name for field in type_info.fields if field.required or not required_only]
+    return [type_info.tag_field, *keys] if type_info.tag_field else keys
 
 
 def _allowed(type_info: inspect.Type, problem: str) -> str:
-    type_info = _not_none(type_info)
     if isinstance(type_info, inspect.LiteralType):
         return " | ".join(repr(choice) for choice in type_info.values)
     return problem[:1].lower() + problem[1:]

@@ -17,11 +17,12 @@ from common.clock import NS_PER_S
 from common.errors import ConfigError, Rejected
 from common.paper import store, stream_commands
 from common.paper.api import Api, ApiOptions, Request, Response
+from common.paper.call import Past
 from common.paper.exchange import Exchange
 from common.paper.flow import Flow
 from common.paper.hub import Hub
 from common.paper.keys import AccountBook
-from common.paper.model import Accepted, Command, Group
+from common.paper.model import Accepted, Command, Event, Group
 from common.paper.refusals import refuse
 from common.paper.replay import Replay
 from common.paper.scenario import Scenario
@@ -60,6 +61,7 @@ class Venue:
         self.hub = Hub(exchange, self.options.stream)
         self.api = Api(exchange, self.execute, accounts, self.options.api)
         self.record: Record = _record_nowhere
+        self.watch: Callable[[list[Event]], None] | None = None  # is shown what each change told, before the channels
         self.is_broken = False  # the engine left a command by an exception that is no refusal: stop, recover
 
     @classmethod
@@ -132,9 +134,9 @@ class Venue:
 
     # --- the doors ---
 
-    def handle(self, request: Request, now_ns: int) -> Response:
-        """Answer a REST request."""
-        return self.api.handle(request, now_ns)
+    def handle(self, request: Request, now_ns: int, past: Past | None = None) -> Response:
+        """Answer a REST request; its reads of an account see `past` if it is given."""
+        return self.api.handle(request, now_ns, past)
 
     def connect(self, headers: Mapping[str, str], now_ns: int) -> Session:
         """Open a WebSocket session for the key that signed the handshake; raise the `Refusal` to answer it with."""
@@ -191,7 +193,10 @@ class Venue:
 
     def _tell(self, now_ns: int) -> None:
         self.is_broken = False
-        self.hub.publish(self.exchange.drain(), now_ns)
+        events = self.exchange.drain()
+        if self.watch is not None:
+            self.watch(events)
+        self.hub.publish(events, now_ns)
 
 
 def _record_nowhere(entry: bytes) -> None:

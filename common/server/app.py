@@ -13,8 +13,10 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from email.utils import formatdate
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -22,21 +24,21 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import ExitCode, Failure
 from common.log.files import Writer, replace
 from common.logs import Log
+from common.paper import control
 from common.paper.api import Request, Response
+from common.paper.faults import Ending, Plan
+from common.paper.faulty_venue import FaultyVenue
 from common.paper.keys import WS_PATH
-from common.paper.refusals import Refusal, refuse
+from common.paper.refusals import Refusal, refuse, refuse_missing
 from common.paper.sessions import Session
 from common.paper.store import KIND
-from common.paper.venue import AWAY_NS, Venue
+from common.paper.venue import AWAY_NS
 from common.server.streams import Streams
-
-CONTROL_PREFIX = "/control"
 
 STEP_S = 0.010  # the exchange acts at most this often on its own; what is due meanwhile happens together
 SLICE_NS = 20 * NS_PER_MS  # at most this much time passes in one step; less when steps take longer than LONG_S
 SLICE_NS_MIN = NS_PER_MS
 LONG_S = 0.005  # clients wait for one step at most about so long; a crowd that asks for more falls behind
-CLIENTS_SHARE = 0.5  # after each step clients have the loop for at least this part of the time that the step took
 IDLE_S = 1.0  # and looks at its clock at least this often
 BIND_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to leave the port
 CHECKPOINT_BUSY_S = 0.5  # replaying a log takes at most about this long
@@ -45,19 +47,17 @@ CHECKPOINT_SHARE = 10  # but checkpoints take at most one part in this many of t
 T = TypeVar("T")
 
 
-class Control(Protocol):
-    """Answers requests below CONTROL_PREFIX."""
-
-    def handle(self, request: Request, now_ns: int) -> Response:
-        """Answer one request."""
-
-
 class Journal:
     """The exchange's log file: entries go in at once, a checkpoint starts it anew."""
 
     def __init__(self, path: Path, writer: Writer) -> None:
         self._path = path
         self._writer = writer
+
+    @property
+    def size(self) -> int:
+        """Return the file's length in bytes."""
+        return self._writer.size
 
     def record(self, entry: bytes) -> None:
         """Write one entry."""
@@ -77,9 +77,10 @@ class Journal:
 class Server:
     """One running exchange."""
 
-    def __init__(self, venue: Venue, journal: Journal, log: Log, control: Control | None = None) -> None:
-        self.venue = venue
-        self.control = control
+    def __init__(self, front: FaultyVenue, journal: Journal, log: Log, token: str) -> None:
+        self.front = front
+        self.venue = front.venue
+        self._control = control.Control(front, token, self._state)
         self._journal = journal
         self._log = log
         self._streams = Streams(self._say)
@@ -87,11 +88,11 @@ class Server:
         self._exit_code = ExitCode.OK
         self._advanced_ns = 0
         self._slice_ns = SLICE_NS
-        self._resting_s = 0.0  # no step before this time of the loop
         self._timer: asyncio.Handle | None = None
         self._alarm_s = 0.0  # when it goes off
         self._busy_s = 0.0  # work since the checkpoint: an upper bound of what replaying its log takes
         self._checkpoint_s = 0.0  # what the last one took
+        self._checkpoints = 0
         web_server = web.Server(self._serve, access_log=None, auto_decompress=False)
         self._runner = web.ServerRunner(web_server, shutdown_timeout=1.0)
 
@@ -140,6 +141,16 @@ class Server:
         self._journal.restart(self.venue.checkpoint())
         self._checkpoint_s = time.perf_counter() - started_s
         self._busy_s = 0.0
+        self._checkpoints += 1
+
+    def _state(self) -> dict[str, int | float | str]:
+        """Describe the process for the control endpoint."""
+        return {
+            "log_bytes": self._journal.size,
+            "busy_s": self._busy_s,
+            "checkpoints": self._checkpoints,
+            "checkpoint_s": self._checkpoint_s,
+        }
 
     # --- requests ---
 
@@ -147,20 +158,38 @@ class Server:
         path, _, query = request.raw_path.partition("?")
         headers = {name.lower(): value for name, value in request.headers.items()}
         if path == WS_PATH:
-            return await self._serve_stream(request, headers)
+            return await self._serve_stream(request, Request(request.method, path, query, headers))
         body = await self._read_body(request)
         asked = Request(request.method, path, query, headers, body)
-        return _web_response(self._answer(asked))
-
-    def _answer(self, request: Request) -> Response:
-        if self._stopping.is_set():
-            return _refused(refuse(503, "service_unavailable"))
-        handle = self.venue.handle
-        if request.path.startswith(CONTROL_PREFIX) and self.control is not None:
-            handle = self.control.handle
-        response = self._guard(lambda: handle(request, time.time_ns()))
+        if path.startswith(control.PREFIX):
+            return self._web_response(self._answer_operator(asked, request.remote or ""))
+        plan = await self._meet(request, asked)
+        ending = self._guard(lambda: self.front.carry_out(plan, asked, time.time_ns())) if not plan.is_lost else None
         self._arm_timer()
-        return response or _refused(refuse(500, "internal_server_error"))
+        ending = ending or Ending(response=_FAILED)
+        await _pass(ending.wait_ns)
+        if ending.is_cut:
+            _cut(request)
+        return self._web_response(ending.response)
+
+    def _answer_operator(self, asked: Request, peer: str) -> Response:
+        if not ip_address(peer).is_loopback:
+            return _refused(refuse_missing())
+        answer = self._guard(lambda: self._control.handle(asked, time.time_ns()))
+        self._arm_timer()
+        return answer or _FAILED
+
+    async def _meet(self, request: web.BaseRequest, asked: Request) -> Plan:
+        """Let happen to a request what happens before it is carried out; whoever cut its connection cannot be told."""
+        plan = self._guard(lambda: self.front.plan(asked, time.time_ns())) or Plan(answer=_FAILED)
+        if plan.is_cut:
+            _cut(request)
+        await _pass(plan.wait_ns)
+        if plan.is_lost:
+            _cut(request)
+        elif self._stopping.is_set():
+            return Plan(answer=_GOING)
+        return plan
 
     async def _read_body(self, request: web.BaseRequest) -> bytes:
         """Return the body, or the beginning of one that is longer than any request may be."""
@@ -170,27 +199,42 @@ class Server:
             body += await request.content.readany()
         return body
 
-    async def _serve_stream(self, request: web.BaseRequest, headers: dict[str, str]) -> web.StreamResponse:
+    async def _serve_stream(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
+        plan = await self._meet(request, asked)
+        if plan.answer is not None or plan.is_lost or plan.is_cut:
+            return self._web_response(plan.answer or _FAILED)
         try:
-            if headers.get("upgrade", "").lower() != "websocket":
-                self.venue.accounts.verify_websocket(headers, time.time_ns())
+            if asked.headers.get("upgrade", "").lower() != "websocket":
+                self.venue.accounts.verify_websocket(asked.headers, self._now_ns())
                 raise refuse(400, "bad_request", "not a WebSocket handshake")
-            session = self.venue.connect(headers, time.time_ns())
+            session = self.front.connect(asked.headers, time.time_ns())
         except Refusal as refusal:
-            return _web_response(_refused(refusal))
+            return self._web_response(_refused(refusal))
         try:
             return await self._streams.serve(request, session)
         finally:
-            self.venue.hub.close(session)
+            self.front.disconnect(session)
 
     def _say(self, session: Session, message: bytes | str) -> None:
-        self._guard(lambda: self.venue.say(session, message, time.time_ns()))
+        self._guard(lambda: self.front.say(session, message, time.time_ns()))
+        self._arm_timer()
+
+    def _web_response(self, response: Response) -> web.Response:
+        headers = {"Date": formatdate(self._now_ns() // NS_PER_S, usegmt=True)}
+        if response.content_type is not None:
+            headers["Content-Type"] = response.content_type
+        return web.Response(status=response.status, body=response.body or None, headers=headers)
 
     # --- time ---
 
+    def _now_ns(self) -> int:
+        """Return what the exchange's clock shows."""
+        return self.front.clock_ns(time.time_ns())
+
     def _on_timer(self) -> None:
         self._timer = None
-        now_ns = time.time_ns()
+        self._guard(lambda: self.front.tick(time.time_ns()))
+        now_ns = self._now_ns()
         due_ns = self.venue.next_due_ns()
         if due_ns is None or now_ns - due_ns > AWAY_NS:
             due_ns = now_ns  # nothing waits, or so much that the crowd is told to pass over it
@@ -198,7 +242,6 @@ class Server:
         started_s = time.perf_counter()
         self._guard(lambda: self.venue.advance(self._advanced_ns))
         took_s = time.perf_counter() - started_s
-        self._resting_s = asyncio.get_running_loop().time() + CLIENTS_SHARE * took_s
         if took_s > LONG_S:
             self._slice_ns = max(SLICE_NS_MIN, self._slice_ns // 2)
         elif took_s < LONG_S / 4:
@@ -211,12 +254,12 @@ class Server:
         """Wake up when something is due, or soon after; leave an earlier alarm as it is."""
         if self._stopping.is_set():
             return
-        due_ns = self.venue.next_due_ns()
-        now_ns = time.time_ns()
+        due_ns = self.front.next_due_ns()
+        now_ns = self._now_ns()
         least_s = 0.0 if now_ns - self._advanced_ns > self._slice_ns else STEP_S
         delay_s = IDLE_S if due_ns is None else min(IDLE_S, max(least_s, (due_ns - now_ns) / NS_PER_S))
         loop = asyncio.get_running_loop()
-        when_s = max(loop.time() + delay_s, self._resting_s)
+        when_s = loop.time() + delay_s
         if self._timer is not None:
             if self._alarm_s <= when_s:
                 return
@@ -242,6 +285,16 @@ def _refused(refusal: Refusal) -> Response:
     return Response(refusal.status, refusal.body)
 
 
-def _web_response(response: Response) -> web.Response:
-    headers = {} if response.content_type is None else {"Content-Type": response.content_type}
-    return web.Response(status=response.status, body=response.body or None, headers=headers)
+async def _pass(wait_ns: int) -> None:
+    if wait_ns:
+        await asyncio.sleep(wait_ns / NS_PER_S)
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """End a request's connection at once: what is answered after this goes nowhere."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
+_FAILED = _refused(refuse(500, "internal_server_error"))
+_GOING = _refused(refuse(503, "service_unavailable"))

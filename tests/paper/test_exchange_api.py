@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from common.clock import NS_PER_S
-from common.paper.api import Api, ApiOptions
+from common.paper.api import Request
 from common.paper.model import SetPause
+from common.paper.past_accounts import PastAccounts
 from tests.paper.rest import Paper
 
 
@@ -29,14 +32,10 @@ def test_the_schedule_is_open_every_day() -> None:
 def test_the_as_of_time_is_now_unless_reads_are_told_to_lag() -> None:
     paper = Paper()
     assert paper.ask("GET", "/exchange/user_data_timestamp").json == {"as_of_time": "2026-09-21T14:13:20Z"}
-    paper.api = Api(
-        paper.exchange,
-        paper.exchange.apply,
-        paper.book,
-        ApiOptions(),
-        as_of_ns=lambda now_ns: now_ns - 5 * NS_PER_S,
-    )
-    assert paper.ask("GET", "/exchange/user_data_timestamp").json == {"as_of_time": "2026-09-21T14:13:15Z"}
+    past = PastAccounts(paper.exchange).at(paper.now_ns - 5 * NS_PER_S)
+    request = Request("GET", "/trade-api/v2/exchange/user_data_timestamp")
+    answer = paper.api.handle(request, paper.now_ns, past)
+    assert json.loads(answer.body) == {"as_of_time": "2026-09-21T14:13:15Z"}
 
 
 def test_nothing_lies_before_the_historical_cutoff() -> None:

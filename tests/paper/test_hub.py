@@ -238,7 +238,7 @@ def test_tampered_session_loses_and_repeats_frames_but_numbers_go_on() -> None:
     listener = stage.listen()
     listener.subscribe("orderbook_delta", market_ticker="M")
     copies = iter([1, 0, 2])
-    listener.session.tamper = lambda kind, frame: [frame] * next(copies)
+    listener.session.tamper = lambda frame, subscription: [frame] * next(copies)
     for _ in range(3):
         stage.floor.bid("ann", 1, 40)
     stage.publish()
