@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -37,6 +38,7 @@ class Load(NamedTuple):
     delta_latency_ns: float
     orders_per_s: float
     order_latency_ns: float
+    cpu_ns: float  # the server's processor time for one delta and its part of the orders
 
 
 class Subscriber(picows.WSListener):
@@ -132,13 +134,16 @@ async def _measure(directory: Path) -> Load:
     try:
         return await _load(server)
     finally:
-        server.send_signal(signal.SIGTERM)
+        if server.returncode is None:
+            server.send_signal(signal.SIGTERM)
         await server.wait()
 
 
 async def _load(server: Process) -> Load:
     assert server.stdout is not None
-    ready = json.loads(await server.stdout.readline())
+    line = await server.stdout.readline()
+    assert line, "the exchange did not start"
+    ready = json.loads(line)
     signer = Signer(ready["key_id"], Path(ready["private_key_path"]).read_bytes())
     headers = signer.sign(time.time_ns() // NS_PER_MS, "GET", STREAM_PATH)
     transport, subscriber = await picows.ws_connect(
@@ -151,14 +156,16 @@ async def _load(server: Process) -> Load:
     await asyncio.sleep(WARM_UP_S)
     subscriber.ages_ms.clear()
     trader.latencies_s.clear()
-    deltas, started_s = subscriber.count, time.perf_counter()
+    deltas, cpu_s, started_s = subscriber.count, _cpu_s(server.pid), time.perf_counter()
     await asyncio.sleep(MEASURED_S)
     took_s = time.perf_counter() - started_s
+    deltas = subscriber.count - deltas
     load = Load(
-        (subscriber.count - deltas) / took_s,
+        deltas / took_s,
         _median(subscriber.ages_ms) * NS_PER_MS,
         len(trader.latencies_s) / took_s,
         _median(trader.latencies_s) * NS_PER_S,
+        (_cpu_s(server.pid) - cpu_s) * NS_PER_S / deltas,
     )
     for task in tasks:
         assert not task.done(), task
@@ -166,6 +173,12 @@ async def _load(server: Process) -> Load:
     await asyncio.gather(*tasks, return_exceptions=True)
     transport.disconnect()
     return load
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _median(values: list[float]) -> float:
