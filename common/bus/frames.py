@@ -1,15 +1,15 @@
 """Frames: what travels between processes, and the only place that builds and reads it.
 
-A published message has three frames: subject `topic/key/` (the closing slash makes prefix subscriptions exact; a topic
-without a key is `topic/`), header, body. A request has two, header and body; so has its reply. Header and body are
-JSON, so that a person can read them on the wire; the body is the tagged struct.
+A frame is lines: subject, header, body. The subject is `topic/key/`, or `topic/` for a topic without a key; the closing
+slash makes prefix subscriptions exact. Requests and replies have no subject. Header and body are JSON, the body a
+tagged struct, so that a person can read them on the wire. One ZeroMQ message holds a whole frame: sent as three parts
+it would cost the publisher and every reader five times as much (`scripts/bench bus`), and could be cut.
 
 Whatever does not have this form raises `FrameError`: readers count it, say so once in a while, and deliver nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from typing import NamedTuple, TypeVar
@@ -76,7 +76,6 @@ class Frame(NamedTuple):
 
 
 Decoded = TypeVar("Decoded")
-Parts = Sequence[bytes]
 
 encode_json = msgspec.json.Encoder().encode
 
@@ -148,12 +147,32 @@ def decode_reply(body: bytes) -> Reply:
     return _decode(_REPLY, body, BODY_BYTES_MAX, "reply")
 
 
-def decode_frame(parts: Parts) -> Frame:
+def join(*lines: bytes) -> bytes:
+    """Return lines as one frame; JSON as we write it has no line break of its own."""
+    return b"\n".join(lines)
+
+
+def split_published(frame: bytes) -> list[bytes]:
+    """Return subject, header and body of a published frame."""
+    lines = frame.split(b"\n", 2)
+    if len(lines) != 3:
+        raise FrameError(f"{len(lines)} lines instead of subject, header, body")
+    return lines
+
+
+def split_request(frame: bytes) -> list[bytes]:
+    """Return header and body of a request or a reply."""
+    lines = frame.split(b"\n", 1)
+    if len(lines) != 2:
+        raise FrameError("one line instead of header, body")
+    return lines
+
+
+def decode_frame(frame: bytes) -> Frame:
     """Return a published message of any topic, its body as it is."""
-    if len(parts) != 3:
-        raise FrameError(f"{len(parts)} frames instead of subject, header, body")
-    topic, key = decode_subject(parts[0])
-    return Frame(topic, key, decode_header(parts[1]), parts[2])
+    subject, header, body = split_published(frame)
+    topic, key = decode_subject(subject)
+    return Frame(topic, key, decode_header(header), body)
 
 
 def _decode(decoder: msgspec.json.Decoder[Decoded], data: bytes, bytes_max: int, what: str) -> Decoded:

@@ -20,6 +20,7 @@ from common.bus.frames import (
     encode_body,
     encode_json,
     encode_subject,
+    join,
 )
 from common.bus.sockets import QUEUE_MAX, SUBJECTS_MAX, Context, open_socket, receive_all
 from common.clock import NS_PER_MS, NS_PER_S
@@ -82,12 +83,12 @@ class _Kept:
 
 
 class _Retained:
-    """One state subject's last message, ready to be sent again, and when it was sent last."""
+    """One state subject's last frame, ready to be sent again, and when it was sent last."""
 
-    __slots__ = ("parts", "sent_ns")
+    __slots__ = ("frame", "sent_ns")
 
-    def __init__(self, parts: list[bytes], sent_ns: int) -> None:
-        self.parts = parts
+    def __init__(self, frame: bytes, sent_ns: int) -> None:
+        self.frame = frame
         self.sent_ns = sent_ns
 
 
@@ -123,9 +124,9 @@ class Publisher:
         subject = encode_subject(topic, key)
         body = encode_body(message)
         number = self._number(row, message, body) if row.kind == "event" else 0
-        parts = self._send(subject, body, mono_ns, number, origin_ns, cause)
+        frame = self._send(subject, body, mono_ns, number, origin_ns, cause)
         if row.kind == "state":
-            self._retain(subject, parts, mono_ns)
+            self._retain(subject, frame, mono_ns)
 
     def echo(self, topic: str, name: str, message: msgspec.Struct, mono_ns: int, cause: str) -> None:
         """Send a request or a reply for those who only listen."""
@@ -141,11 +142,11 @@ class Publisher:
 
     def tend(self, mono_ns: int) -> None:
         """Take subscriptions, welcome new subscribers and send again what is due; to be called at `due_ns`."""
-        for parts in receive_all(self.socket, _SUBSCRIPTIONS_MAX):
-            if parts[0][:1] == b"\x01":
+        for subscription in receive_all(self.socket, _SUBSCRIPTIONS_MAX):
+            if subscription[:1] == b"\x01":
                 if not self._welcomes:
                     self._welcome_ns = max(self._welcome_ns, mono_ns + _WELCOME_DELAY_NS)
-                self._welcomes[parts[0][1:]] = None
+                self._welcomes[subscription[1:]] = None
         if self._welcomes and mono_ns >= self._welcome_ns:
             self._welcome(mono_ns)
         if mono_ns - self._resent_ns >= _RESEND_TICK_NS:
@@ -170,7 +171,7 @@ class Publisher:
         self.last_numbers[row.name] = kept.last
         return kept.last
 
-    def _send(self, subject: bytes, body: bytes, mono_ns: int, number: int, origin_ns: int, cause: str) -> list[bytes]:
+    def _send(self, subject: bytes, body: bytes, mono_ns: int, number: int, origin_ns: int, cause: str) -> bytes:
         seq = self._sequences.get(subject, 0) + 1
         self._sequences[subject] = seq
         process, session, epoch = self.identity
@@ -178,13 +179,13 @@ class Publisher:
             publisher=process, session=session, epoch=epoch, seq=seq, sent_ns=mono_ns,
             number=number, origin_ns=origin_ns, cause=cause,
         )  # fmt: skip
-        parts = [subject, encode_json(header), body]
-        self.socket.send_multipart(parts)
+        frame = join(subject, encode_json(header), body)
+        self.socket.send(frame)
         self.sent += 1
-        return parts
+        return frame
 
-    def _retain(self, subject: bytes, parts: list[bytes], mono_ns: int) -> None:
-        self._retained[subject] = _Retained(parts, mono_ns)
+    def _retain(self, subject: bytes, frame: bytes, mono_ns: int) -> None:
+        self._retained[subject] = _Retained(frame, mono_ns)
         self._retained.move_to_end(subject)
         assert len(self._retained) <= SUBJECTS_MAX, "more state subjects than the queues are made for"
 
@@ -210,6 +211,6 @@ class Publisher:
 
     def _send_again(self, subject: bytes, mono_ns: int) -> None:
         retained = self._retained[subject]
-        self.socket.send_multipart(retained.parts)
+        self.socket.send(retained.frame)
         retained.sent_ns = mono_ns
         self._retained.move_to_end(subject)

@@ -8,7 +8,7 @@ may have been delivered.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Literal, NamedTuple
 
 import zmq
@@ -19,6 +19,8 @@ from common.bus.frames import (
     decode_reply_header,
     encode_body,
     encode_json,
+    join,
+    split_request,
 )
 from common.bus.publisher import Identity
 from common.bus.sockets import REQUESTS_QUEUED_MAX, Context, LinkMonitor, Socket, open_socket, receive_all
@@ -77,11 +79,9 @@ class Requester:
         self._links = {(owner, door): _Link(context, endpoint_of(owner, door)) for owner, door in doors}
         self._waiting: dict[str, _Waiting] = {}
         self._deadlines: list[tuple[int, str]] = []
-
-    @property
-    def sockets(self) -> list[Socket]:
-        """Return what to poll."""
-        return [socket for link in self._links.values() for socket in (link.socket, link.monitor.socket)]
+        self.sockets: list[Socket] = [
+            socket for link in self._links.values() for socket in (link.socket, link.monitor.socket)
+        ]
 
     @property
     def waiting(self) -> int:
@@ -107,22 +107,26 @@ class Requester:
             sent_ns=mono_ns, expires_ns=mono_ns + ask.timeout_ns, cause=ask.cause,
         )  # fmt: skip
         try:
-            parts = [encode_json(header), encode_body(ask.request)]
-            self._links[ask.owner, ask.door].socket.send_multipart(parts, zmq.NOBLOCK)
+            frame = join(encode_json(header), encode_body(ask.request))
+            self._links[ask.owner, ask.door].socket.send(frame, zmq.NOBLOCK)
         except zmq.Again:
             return self._undelivered(ask, f"{ask.owner} is not connected, or its queue is full")
         self._waiting[ask.request_id] = _Waiting(ask, header.expires_ns)
         heapq.heappush(self._deadlines, (header.expires_ns, ask.request_id))
         return None
 
-    def receive(self, mono_ns: int) -> list[Outcome]:
-        """Return what came of requests since the last call."""
+    def receive(self, mono_ns: int, ready: Container[Socket] | None = None) -> list[Outcome]:
+        """Return what came of requests since the last call, on sockets that are `ready` (None: on all)."""
         outcomes: list[Outcome] = []
         for (owner, door), link in self._links.items():
-            links = link.monitor.events()  # read first: a reply that came before the connection closed counts
-            for parts in receive_all(link.socket, REQUESTS_QUEUED_MAX):
+            may_have_closed = ready is None or link.monitor.socket in ready
+            if not may_have_closed and ready is not None and link.socket not in ready:
+                continue
+            # Read first: a reply that came before the connection closed counts.
+            links = link.monitor.events() if may_have_closed else ()
+            for frame in receive_all(link.socket, REQUESTS_QUEUED_MAX):
                 try:
-                    outcomes += self._hear(owner, parts)
+                    outcomes += self._hear(owner, frame)
                 except FrameError as error:
                     self.bad_frames += 1
                     self._log.warning("bad_reply", owner=owner, error=str(error))
@@ -138,16 +142,15 @@ class Requester:
         for link in self._links.values():
             link.close()
 
-    def _hear(self, owner: str, parts: list[bytes]) -> list[Outcome]:
-        if len(parts) != 2:
-            raise FrameError(f"{len(parts)} frames instead of header, body")
-        header = decode_reply_header(parts[0])
+    def _hear(self, owner: str, frame: bytes) -> list[Outcome]:
+        header_bytes, body = split_request(frame)
+        header = decode_reply_header(header_bytes)
         waiting = self._waiting.get(header.request_id)
         if waiting is None or waiting.ask.owner != owner:
             self.late += 1
             return []
         name = type(waiting.ask.request).__name__
-        reply = decode_reply(parts[1])
+        reply = decode_reply(body)
         if not isinstance(reply, REQUESTS[name].reply):
             raise FrameError(f"{name} answered with {type(reply).__name__}")
         del self._waiting[header.request_id]

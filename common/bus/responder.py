@@ -21,9 +21,11 @@ from common.bus.frames import (
     decode_request_header,
     encode_body,
     encode_json,
+    join,
+    split_request,
 )
 from common.bus.publisher import Identity
-from common.bus.sockets import REQUESTS_QUEUED_MAX, Context, Socket, open_socket, receive_all
+from common.bus.sockets import REQUESTS_QUEUED_MAX, Context, Socket, open_socket, receive_addressed
 from common.effects import Asked
 from common.errors import FrameError
 from common.logs import Log
@@ -47,7 +49,7 @@ class _Known:
         self.return_to = return_to
         self.request_id = header.request_id
         self.expires_ns = header.expires_ns
-        self.reply: list[bytes] | None = None
+        self.reply: bytes | None = None
 
 
 class Responder:
@@ -77,7 +79,7 @@ class Responder:
     def receive(self, door: Door, mono_ns: int) -> list[Asked]:
         """Return the new requests at a door."""
         asked = []
-        for parts in receive_all(self.doors[door], _PER_TURN_MAX):
+        for parts in receive_addressed(self.doors[door], _PER_TURN_MAX):
             try:
                 request = self._hear(door, parts, mono_ns)
             except FrameError as error:
@@ -96,9 +98,9 @@ class Responder:
             return
         process, session, epoch = self._identity
         header = ReplyHeader(owner=process, session=session, epoch=epoch, request_id=known.request_id, sent_ns=mono_ns)
-        known.reply = [encode_json(header), encode_body(reply)]
+        known.reply = join(encode_json(header), encode_body(reply))
         self._send(known)
-        if len(known.reply[1]) > REMEMBERED_BYTES_MAX:
+        if len(known.reply) > REMEMBERED_BYTES_MAX:
             del self._known[token]
 
     def close(self) -> None:
@@ -107,10 +109,11 @@ class Responder:
             socket.close()
 
     def _hear(self, door: Door, parts: list[bytes], mono_ns: int) -> Asked | None:
-        if len(parts) != 3:
-            raise FrameError(f"{len(parts) - 1} frames instead of header, body")
-        header = decode_request_header(parts[1])
-        request = decode_request(parts[2])
+        if len(parts) != 2:
+            raise FrameError(f"{len(parts) - 1} parts instead of one")
+        header_bytes, body = split_request(parts[1])
+        header = decode_request_header(header_bytes)
+        request = decode_request(body)
         if not self._is_allowed(door, header, request):
             self.refused += 1
             return None
@@ -161,7 +164,7 @@ class Responder:
     def _send(self, known: _Known) -> None:
         assert known.reply is not None
         try:
-            known.socket.send_multipart([known.return_to, *known.reply], zmq.NOBLOCK)
+            known.socket.send_multipart([known.return_to, known.reply], zmq.NOBLOCK)
         except zmq.ZMQError as error:  # the sender is gone (EHOSTUNREACH) or does not read (EAGAIN)
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise

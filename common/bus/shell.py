@@ -29,6 +29,7 @@ from common.messages import EventsSince
 from common.registry import PROCESSES, TOPICS
 
 _TICK_NS = 100 * NS_PER_MS  # between looks at what is silent or missing
+_CONTROL_NS = NS_PER_MS  # between looks at the control door while other things are delivered
 _NEVER_NS = 1 << 62
 
 
@@ -160,17 +161,21 @@ class Shell:
     # --- inputs ---
 
     def _arrivals(self, ready: Container[Socket], is_tick: bool) -> Iterator[Delivery]:
-        """Yield what has arrived, the control door first, and again before anything else that comes after it."""
+        """Yield what has arrived, the control door first, and again and again while the rest takes its time."""
+        yield from self._from_door("control", ready)
+        looked_ns = self._clock().mono_ns
         for arrivals in (
             self._from_door("main", ready),
             self._from_replies(ready),
             self._from_bus(ready, is_tick),
             self._from_within(),
         ):
-            yield from self._from_control()
             for delivery in arrivals:
                 yield delivery
-                yield from self._from_control()
+                now_ns = self._clock().mono_ns
+                if now_ns - looked_ns > _CONTROL_NS:
+                    looked_ns = now_ns
+                    yield from self._from_control()
 
     def _from_control(self) -> Iterator[Delivery]:
         socket = self._doors.responder.doors["control"]
@@ -202,7 +207,7 @@ class Shell:
         now_ns = self._clock().mono_ns
         due_ns = requester.due_ns()
         if (due_ns is not None and due_ns <= now_ns) or any(socket in ready for socket in requester.sockets):
-            for outcome in requester.receive(now_ns):
+            for outcome in requester.receive(now_ns, ready):
                 yield from self._from_outcome(outcome, now_ns)
 
     def _from_outcome(self, outcome: Outcome, now_ns: int) -> Iterable[Delivery]:
@@ -222,7 +227,7 @@ class Shell:
         subscriber = self._doors.subscriber
         if is_tick or subscriber.socket in ready or subscriber.monitor.socket in ready:
             now_ns = self._clock().mono_ns
-            deliveries = subscriber.receive(now_ns)
+            deliveries = subscriber.receive(now_ns, is_tick or subscriber.monitor.socket in ready)
             self._doors.repairer.tend(now_ns)
             return deliveries
         return ()

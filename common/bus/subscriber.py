@@ -14,7 +14,7 @@ from typing import NamedTuple
 import zmq
 
 from common.bus.event_reader import EventReader
-from common.bus.frames import Header, Parts, decode_header, decode_message, decode_subject
+from common.bus.frames import Header, decode_header, decode_message, decode_subject, split_published
 from common.bus.peers import Peers
 from common.bus.sockets import QUEUE_MAX, Context, LinkMonitor, open_socket, receive_all
 from common.clock import NS_PER_S, Now
@@ -94,13 +94,15 @@ class Subscriber:
         for endpoint in endpoints.values():
             self.socket.connect(endpoint)
 
-    def receive(self, mono_ns: int) -> list[Delivery]:
-        """Return everything new, in order."""
-        links = self.monitor.events()  # read first: what came before a connection closed is still delivered before
+    def receive(self, mono_ns: int, may_have_closed: bool = True) -> list[Delivery]:
+        """Return everything new, in order; connections are asked about only if one `may_have_closed`."""
+        # Read first: what came before a connection closed is still delivered before that news.
+        links = self.monitor.events() if may_have_closed else ()
         received = 0
-        for received, parts in enumerate(receive_all(self.socket, QUEUE_MAX), start=1):  # noqa: B007
+        for frame in receive_all(self.socket, QUEUE_MAX):
+            received += 1
             try:
-                self._hear(parts, mono_ns)
+                self._hear(frame, mono_ns)
             except FrameError as error:
                 self._count_bad(error)
         for link in links:
@@ -133,11 +135,9 @@ class Subscriber:
         self.monitor.close()
         self.socket.close()
 
-    def _hear(self, parts: Parts, mono_ns: int) -> None:
+    def _hear(self, frame: bytes, mono_ns: int) -> None:
         """Take one message as it came."""
-        if len(parts) != 3:
-            raise FrameError(f"{len(parts)} frames instead of subject, header, body")
-        name, header_bytes, body = parts
+        name, header_bytes, body = split_published(frame)
         subject = self._subjects.get(name)
         if subject is None:
             subject = self._new_subject(name)
@@ -155,8 +155,8 @@ class Subscriber:
             return
         subject.header_bytes = header_bytes
         if not subject.is_state:
-            reader = self._reader(header.publisher, subject.topic)
-            self._burst += ((subject.topic, ready) for ready in reader.hear(header.number, body))
+            for ready in self._reader(header.publisher, subject.topic).hear(header.number, body):
+                self._burst.append((subject.topic, ready))
             return
         if subject.burst == self._burst_number:
             self._burst[subject.place] = None

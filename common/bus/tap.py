@@ -55,9 +55,9 @@ class Tap:
     def receive(self, limit: int = QUEUE_MAX) -> list[Heard]:
         """Return what is new."""
         heard = []
-        for parts in receive_all(self.socket, limit):
+        for message in receive_all(self.socket, limit):
             try:
-                frame = decode_frame(parts)
+                frame = decode_frame(message)
             except FrameError:
                 self.bad_frames += 1
                 continue

@@ -99,13 +99,14 @@ def raw_dealer(found: Pair, door: Door = "main") -> zmq.Socket[bytes]:
 
 
 def header(request_id: str, expires_ns: int | None = None, epoch: int = 1) -> bytes:
-    """Return the header of a request of the coordinator."""
-    return frames.encode_json(
+    """Return the header line of a request of the coordinator."""
+    found = frames.encode_json(
         RequestHeader(
             sender="coordinator", session="1-session", epoch=epoch, request_id=request_id, sent_ns=1,
             expires_ns=mono_ns() + NS_PER_S if expires_ns is None else expires_ns,
         )
     )  # fmt: skip
+    return found + b"\n"
 
 
 def test_request_is_delivered_and_its_reply_comes_back(tmp_path: Path) -> None:
@@ -174,8 +175,8 @@ def test_expired_request_is_not_delivered(tmp_path: Path) -> None:
     with pair(tmp_path) as found:
         responder = found.responder()
         dealer = raw_dealer(found)
-        dealer.send_multipart([header("old", expires_ns=mono_ns() - 1), frames.encode_body(GroupReset())])
-        dealer.send_multipart([header("new"), frames.encode_body(GroupReset())])
+        dealer.send(header("old", expires_ns=mono_ns() - 1) + frames.encode_body(GroupReset()))
+        dealer.send(header("new") + frames.encode_body(GroupReset()))
         assert receive(responder).token.endswith(":new")
         assert responder.expired == 1
         dealer.close()
@@ -185,15 +186,15 @@ def test_repeated_request_is_answered_from_memory_and_not_delivered_again(tmp_pa
     with pair(tmp_path) as found:
         responder = found.responder()
         dealer = raw_dealer(found)
-        request = [header("r1"), frames.encode_body(GroupReset())]
-        dealer.send_multipart(request)
+        request = header("r1") + frames.encode_body(GroupReset())
+        dealer.send(request)
         asked = receive(responder)
-        dealer.send_multipart(request)  # while it is being worked on
+        dealer.send(request)  # while it is being worked on
         wait_for(lambda: responder.receive("main", mono_ns()) or responder.repeated)
         responder.answer(asked.token, Done(success=True, detail="once"), mono_ns())
-        dealer.send_multipart(request)
+        dealer.send(request)
         wait_for(lambda: responder.receive("main", mono_ns()) or responder.repeated == 2)
-        replies = [frames.decode_reply(dealer.recv_multipart()[1]) for _ in range(2)]
+        replies = [frames.decode_reply(frames.split_request(dealer.recv())[1]) for _ in range(2)]
         assert replies == [Done(success=True, detail="once")] * 2
         assert responder.unanswered == 0
         dealer.close()
@@ -225,9 +226,9 @@ def test_request_that_is_not_the_senders_or_not_for_this_door_is_refused(tmp_pat
     with pair(tmp_path) as found:
         responder = found.responder()
         main, control = raw_dealer(found), raw_dealer(found, "control")
-        main.send_multipart([header("1"), frames.encode_body(SyncNow(reason="not execution's"))])
-        main.send_multipart([header("2"), frames.encode_body(Halt(reason="wrong door"))])
-        control.send_multipart([header("3"), frames.encode_body(GroupReset())])
+        main.send(header("1") + frames.encode_body(SyncNow(reason="not execution's")))
+        main.send(header("2") + frames.encode_body(Halt(reason="wrong door")))
+        control.send(header("3") + frames.encode_body(GroupReset()))
         wait_for(
             lambda: (
                 [*responder.receive("main", mono_ns()), *responder.receive("control", mono_ns())]
@@ -243,9 +244,10 @@ def test_malformed_requests_and_replies_are_counted_and_harm_nothing(tmp_path: P
     with pair(tmp_path) as found:
         responder, requester = found.responder(), found.requester()
         dealer = raw_dealer(found)
-        for parts in ([b""], [b"{}", b"{}"], [header("1"), b"\xff"], [header("1"), b"{}", b"{}"]):
-            dealer.send_multipart(parts)
-        wait_for(lambda: responder.receive("main", mono_ns()) or responder.bad_frames == 4)
+        for frame in (b"", b"{}\n{}", header("1") + b"\xff", header("1")):
+            dealer.send(frame)
+        dealer.send_multipart([header("1"), b"{}"])
+        wait_for(lambda: responder.receive("main", mono_ns()) or responder.bad_frames == 5)
         send(requester, question("r1"))
         asked = receive(responder)
         responder.answer(asked.token, ActionReply(outcome=Ending.DONE), mono_ns())  # the wrong type
@@ -275,15 +277,15 @@ def test_memory_of_requests_is_bounded_and_forgets_answered_ones_first(tmp_path:
                 tokens.append(asked.token)
                 responder.answer(asked.token, Done(success=True), mono_ns())
             while dealer.poll(0):
-                dealer.recv_multipart()
+                dealer.recv()
             return len(tokens)
 
         body = frames.encode_body(GroupReset())
         for start in range(0, REMEMBERED_MAX + 500, 100):
             for number in range(start, start + 100):
-                dealer.send_multipart([header(f"n{number}"), body])
+                dealer.send(header(f"n{number}") + body)
             wait_for(lambda start=start: take() == start + 100)
-        dealer.send_multipart([header("n0"), body])  # forgotten: delivered again; what must not be is the journal's
+        dealer.send(header("n0") + body)  # forgotten: delivered again; what must not be is the journal's
         wait_for(lambda: take() == start + 101)
         dealer.close()
 
