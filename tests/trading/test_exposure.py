@@ -99,6 +99,14 @@ def test_worst_loss_of_a_market(stake, claims, loss):
     assert measure(stake, [claim(*each) for each in claims]).worst_loss_usd_e6 == loss
 
 
+def test_fee_above_the_gain_is_a_loss_of_the_right_outcome():
+    dear_bid, dear_ask = claim("bid", 9990, 100, 5_000), claim("ask", 10, 100, 5_000)  # each gains 1,000 before fees
+    no_held = Stake(ticker="M", position_e2=-100, cost_usd_e6=2_000_000)
+    yes_held = Stake(ticker="M", position_e2=100, cost_usd_e6=2_000_000)
+    assert measure(no_held, [dear_bid]).worst_loss_usd_e6 == 2_000_000 + 4_000
+    assert measure(yes_held, [dear_ask]).worst_loss_usd_e6 == 2_000_000 + 4_000
+
+
 def test_closable_is_what_no_other_claim_on_that_side_may_close():
     assert closable_e2(LONG, [], "ask") == 1000
     assert closable_e2(LONG, [], "bid") == 0

@@ -94,6 +94,11 @@ def test_amend_of_a_resting_order_gets_todays_price(pricing):
         assert price_amend(pricing, side, 4200, 4500, CENTS) == price_order(pricing, side, 4200, 4500, CENTS)
 
 
+def test_amend_to_exactly_one_tick_behind_the_opposite_touch_is_allowed():
+    assert price_amend(PASSIVE, "bid", 4200, 4300, CENTS) == 4200
+    assert price_amend(PASSIVE, "ask", 4200, 4300, CENTS) == 4300
+
+
 @pytest.mark.parametrize("side", ["bid", "ask"])
 def test_amend_to_the_opposite_touch_is_refused(side):
     assert code_of(price_amend(AGGRESSIVE, side, 4200, 4300, CENTS)) == Code.TOUCHES
