@@ -1,7 +1,8 @@
 """What is known of the watched markets, and what must be read next to know it: discovery, terms, life and death. Pure.
 
 A market begins with its row in a listing, becomes tradable when the fee terms of its event and series are known, and is
-looked at again after its close until the exchange says what it paid.
+looked at again after its close until the exchange says what it paid. One in which we hold something is watched whoever
+chose it, and is not let go before the position is gone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from common.messages import Market, MarketMode
 
 LOOK_AGAIN_NS = 3 * NS_PER_S  # at a market whose state may change without a word: opening, closed, determined
 RETIRE_AFTER_NS = 60 * NS_PER_S  # after the final state, so that everybody has heard it
+LOOKS_AFTER_NEWS = 2  # REST may trail the stream's word about a market
+UNSUBSCRIBE_AFTER_NS = 30 * NS_PER_S  # after the close: the exchange empties the book within seconds
+ENDED_KEPT = 5_000
 _FINAL = "finalized"
 _MODE_OF_STATUS = {"initialized": "not open yet", "inactive": "deactivated by the exchange"}
 
@@ -24,6 +28,7 @@ class Watched(msgspec.Struct):
     info: MarketInfo
     chosen: bool  # by list or discovery; otherwise it is watched only because we hold something in it
     looked_mono_ns: int = 0
+    looks_left: int = 0  # times to read it again although nothing says that it is in between
     final_mono_ns: int = 0  # when its final state was first known
 
 
@@ -34,23 +39,31 @@ class MarketWatch:
         self.markets: dict[str, Watched] = {}
         self.events: dict[str, EventInfo] = {}
         self.series: dict[str, SeriesInfo] = {}
+        self.held: dict[str, None] = {}  # markets with a position of ours
+        self.ended: dict[str, None] = {}  # let go of; the oldest are forgotten
         self.changed: dict[str, None] = {}
 
-    def note(self, info: MarketInfo, now: Now, chosen: bool) -> bool:
-        """Take a market's row; return whether it is new."""
+    def note(self, info: MarketInfo, now: Now, chosen: bool) -> None:
+        """Take a market's row."""
         watched = self.markets.get(info.ticker)
         if watched is None:
-            self.markets[info.ticker] = Watched(info=info, chosen=chosen, looked_mono_ns=now.mono_ns)
+            watched = self.markets[info.ticker] = Watched(info=info, chosen=chosen)
             self.changed[info.ticker] = None
-            return True
-        watched.looked_mono_ns = now.mono_ns
+        if watched.info != info or (chosen and not watched.chosen):
+            self.changed[info.ticker] = None
+        watched.info = info
         watched.chosen = watched.chosen or chosen
-        if watched.info != info:
-            watched.info = info
-            self.changed[info.ticker] = None
+        watched.looked_mono_ns = now.mono_ns
+        watched.looks_left = max(0, watched.looks_left - 1)
         if info.status == _FINAL and not watched.final_mono_ns:
             watched.final_mono_ns = now.mono_ns
-        return False
+
+    def note_position(self, ticker: str, position_e2: int) -> None:
+        """Take a position of ours."""
+        if position_e2:
+            self.held[ticker] = None
+        else:
+            self.held.pop(ticker, None)
 
     def note_event(self, event: EventInfo) -> None:
         """Take an event's row; its markets' terms may be known now."""
@@ -64,11 +77,11 @@ class MarketWatch:
             if event.series_ticker == series.ticker:
                 self._touch(event.ticker)
 
-    def note_lifecycle(self, report: LifecycleReport) -> bool:
-        """Take a word of the lifecycle channel; return whether the market should be read again."""
+    def note_lifecycle(self, report: LifecycleReport) -> None:
+        """Take a word of the lifecycle channel: what it says holds at once, the rest is read again."""
         watched = self.markets.get(report.ticker)
         if watched is None:
-            return False
+            return
         info = watched.info
         match report.kind:
             case "deactivated":
@@ -84,7 +97,12 @@ class MarketWatch:
         if info != watched.info:
             watched.info = info
             self.changed[report.ticker] = None
-        return True
+        watched.looks_left, watched.looked_mono_ns = LOOKS_AFTER_NEWS, 0
+
+    def suspect_all(self) -> None:
+        """Read every market again: words about their lives may have been missed."""
+        for watched in self.markets.values():
+            watched.looks_left, watched.looked_mono_ns = max(1, watched.looks_left), 0
 
     def note_fees(self, event_ticker: str, fee_type: str | None, multiplier_e4: int | None) -> None:
         """Take a change of an event's fee terms."""
@@ -111,14 +129,17 @@ class MarketWatch:
         return [ticker for ticker in wanted if ticker not in self.series]
 
     def to_look_at(self, now: Now) -> list[str]:
-        """Return the markets that are past a moment at which their state changes without a word."""
-        return [
+        """Return the markets to read: unknown ones that we hold, and those whose state may have changed."""
+        unknown = [ticker for ticker in self.held if ticker not in self.markets and ticker not in self.ended]
+        return unknown + [
             ticker
             for ticker, watched in self.markets.items()
-            if self._in_between(watched.info, now) and now.mono_ns - watched.looked_mono_ns >= LOOK_AGAIN_NS
+            if (watched.looks_left or self._in_between(watched.info, now))
+            and (not watched.looked_mono_ns or now.mono_ns - watched.looked_mono_ns >= LOOK_AGAIN_NS)
         ]
 
     def _in_between(self, info: MarketInfo, now: Now) -> bool:
+        """Say whether a market's state changes without a word: opening, closed, determined."""
         return info.status != _FINAL and (now.wall_ns >= info.close_ns or info.status != "active")
 
     def over(self, now: Now) -> list[str]:
@@ -126,13 +147,34 @@ class MarketWatch:
         return [
             ticker
             for ticker, watched in self.markets.items()
-            if watched.final_mono_ns and now.mono_ns - watched.final_mono_ns >= RETIRE_AFTER_NS
+            if watched.final_mono_ns
+            and now.mono_ns - watched.final_mono_ns >= RETIRE_AFTER_NS
+            and ticker not in self.held
         ]
 
+    def let_go(self, ticker: str) -> None:
+        """Watch a market no longer, and forget the terms that no other market needs."""
+        del self.markets[ticker]
+        self.changed.pop(ticker, None)
+        self.ended[ticker] = None
+        if len(self.ended) > ENDED_KEPT:
+            del self.ended[next(iter(self.ended))]
+        events = {watched.info.event_ticker for watched in self.markets.values()}
+        self.events = {name: event for name, event in self.events.items() if name in events}
+        series = {event.series_ticker for event in self.events.values()}
+        self.series = {name: row for name, row in self.series.items() if name in series}
+
     def wants_book(self, ticker: str, now: Now) -> bool:
-        """Say whether a market's book is still worth a subscription."""
+        """Say whether a market's book is worth a subscription."""
         info = self.markets[ticker].info
-        return info.status in ("active", "inactive", "initialized") and now.wall_ns < info.close_ns + 30 * NS_PER_S
+        is_alive = info.status in ("active", "inactive", "initialized")
+        return is_alive and now.wall_ns < info.close_ns + UNSUBSCRIBE_AFTER_NS
+
+    def chosen(self, now: Now) -> list[str]:
+        """Return the chosen markets that are not over: those that take up the room there is."""
+        return [
+            ticker for ticker, watched in self.markets.items() if watched.chosen and now.wall_ns < watched.info.close_ns
+        ]
 
     def mode(self, ticker: str, now: Now) -> tuple[MarketMode, str]:
         """Return what may be done in a market, and why not everything."""

@@ -1,6 +1,6 @@
 """Which markets to watch: by list, or by discovery among the open ones. Pure.
 
-A market that is watched stays watched until it is over: a book that comes and goes is worth less than a steady one.
+A market that was chosen stays chosen until it is over: a book that comes and goes is worth less than a steady one.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def refusal(market: MarketInfo, settings: FeedSettings, wall_ns: int) -> str:
 
 
 def choose(
-    candidates: Iterable[MarketInfo], watched: Collection[str], settings: FeedSettings, wall_ns: int
+    candidates: Iterable[MarketInfo], chosen: Collection[str], settings: FeedSettings, wall_ns: int
 ) -> list[MarketInfo]:
     """Return the markets to add, the busiest first, as many as there is room for."""
-    room = settings.max_markets - len(watched)
-    fit = [row for row in candidates if row.ticker not in watched and not refusal(row, settings, wall_ns)]
+    room = settings.max_markets - len(chosen)
+    fit = [row for row in candidates if row.ticker not in chosen and not refusal(row, settings, wall_ns)]
     fit.sort(key=lambda row: (-row.volume_e2, row.ticker))
     return fit[: max(0, room)]
