@@ -32,7 +32,6 @@ from common.effects import (
     StreamReset,
     StreamSend,
     StreamUp,
-    SubjectStale,
     Wake,
     WakeAt,
 )
@@ -92,6 +91,7 @@ class Feed:
         self.stream_reason = "not connected yet"
         self.modes: dict[str, tuple[MarketMode, str]] = {}
         self.clock_is_off = False
+        self.discovering = False
         self.next_tick_ns = 0
         self.next_status_ns = 0
         self.next_discovery_ns = 0
@@ -118,8 +118,6 @@ class Feed:
                 self.reads.budget = budget_of(message, now, read_percent=PROCESSES["feed"].read_share)
             case Position():
                 self.watch.note_position(message.ticker, message.position_e2)
-            case SubjectStale(topic="position"):
-                pass  # what we hold does not go away with the process that tells of it
             case Start():
                 return self._start(message, now)
         return []
@@ -258,6 +256,7 @@ class Feed:
         effects: list[Effect] = []
         if now.mono_ns >= self.next_tick_ns:
             self.next_tick_ns = now.mono_ns + TICK_NS
+            self.keeper.find_crossed(now.mono_ns)
             self._plan_reads(now)
             effects += self._follow_markets(now)
         effects += self._commands(now)
@@ -313,9 +312,7 @@ class Feed:
         is_off = abs(offset_ms) >= OFFSET_WARN_MS
         if is_off != self.clock_is_off:
             self.clock_is_off = is_off
-            effects.append(
-                Log(level="warning", event="clock_offset", fields={"offset_ms": offset_ms, "is_off": is_off})
-            )
+            effects.append(Log(level="warning", event="clock_is_off", fields={"offset_ms": offset_ms}))
         return effects
 
     def _market_reason(self, ticker: str, now: Now) -> str:
@@ -392,7 +389,8 @@ class Feed:
         """Look for markets: those of the list, or the open ones of the chosen series."""
         feed, watch = self.settings.feed, self.watch
         if not feed.tickers:
-            if len(watch.chosen(now)) < feed.max_markets:
+            if not self.discovering and len(watch.chosen(now)) < feed.max_markets:
+                self.discovering = True
                 self._read_listing(list(feed.series or ("",)), "", Pager(lambda row: row.ticker), [])
             return
         for ticker in feed.tickers:
@@ -426,6 +424,7 @@ class Feed:
         self.reads.add(f"markets/{series[0]}/{cursor}", call, then)
 
     def _choose(self, candidates: list[MarketInfo], now: Now) -> None:
+        self.discovering = False
         for info in choose(candidates, self.watch.chosen(now), self.settings.feed, now.wall_ns):
             self.watch.note(info, now, chosen=True)
 

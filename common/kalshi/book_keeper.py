@@ -48,19 +48,20 @@ class BookKeeper:
         self.changed: dict[str, None] = {}
         self.gaps = 0
         self.bad_levels = 0
+        self._stale: dict[str, None] = {}
         self._late: dict[str, None] = {}  # published as unfit because their news came late
 
     def watch(self, ticker: str, mono_ns: int = 0) -> None:
         """Keep this market's book from now on; it is stale until its first snapshot."""
         if ticker not in self.books:
             self.books[ticker] = KeptBook(ticker, mono_ns + SUBSCRIBED_PATIENCE_NS)
-            self.changed[ticker] = None
+            self._stale[ticker] = self.changed[ticker] = None
 
     def drop(self, ticker: str) -> None:
         """Stop keeping a book."""
         self.books.pop(ticker, None)
-        self.changed.pop(ticker, None)
-        self._late.pop(ticker, None)
+        for names in (self.changed, self._stale, self._late):
+            names.pop(ticker, None)
 
     # --- losing trust ---
 
@@ -70,7 +71,7 @@ class BookKeeper:
         kept.book.mark_stale(reason)
         kept.audit_trail = None
         kept.ask_ns = 0
-        self.changed[ticker] = None
+        self._stale[ticker] = self.changed[ticker] = None
 
     def lose_subscription(self, sid: int, reason: str) -> None:
         """Believe no book of this subscription: a message of it is missing, or it has ended."""
@@ -101,16 +102,17 @@ class BookKeeper:
         if kept is None:
             return  # dropped a moment ago
         if isinstance(frame, BookDelta):
-            was_stale = kept.book.is_stale
             kept.book.apply_delta(frame.side, frame.price_e4, frame.delta_e2, frame.ts_ns)
             kept.exchange_wall_ns = frame.ts_ns
-            if kept.book.is_stale and not was_stale:
+            if kept.book.is_stale and frame.ticker not in self._stale:
                 self.bad_levels += 1
-                kept.ask_ns = 0
+                self.lose(frame.ticker, kept.book.stale_reason)
         else:
             kept.book.apply_snapshot(frame.bids, frame.asks)
             kept.exchange_wall_ns = 0
             kept.sid = frame.sid
+            if not kept.book.is_stale:
+                self._stale.pop(frame.ticker, None)
         kept.sequence = frame.seq or 0
         kept.changed_mono_ns = received_mono_ns
         kept.received_wall_ns = received_wall_ns
@@ -128,15 +130,17 @@ class BookKeeper:
             self.changed[ticker] = None
         self._late.clear()
 
+    def find_crossed(self, mono_ns: int) -> None:
+        """Believe no longer a book that has stayed crossed: something of it was missed."""
+        for ticker, kept in self.books.items():
+            if kept.book.unfit_reason and not kept.book.is_stale and mono_ns - kept.changed_mono_ns > CROSSED_MAX_NS:
+                self.lose(ticker, kept.book.unfit_reason)
+
     def due_snapshots(self, mono_ns: int) -> list[str]:
         """Return the markets whose stale books want a snapshot asked for now; each is due again a little later."""
-        due = []
-        for ticker, kept in self.books.items():
-            if not kept.book.is_fit and not kept.book.is_stale and mono_ns - kept.changed_mono_ns > CROSSED_MAX_NS:
-                self.lose(ticker, kept.book.unfit_reason)
-            if kept.book.is_stale and mono_ns >= kept.ask_ns:
-                kept.ask_ns = mono_ns + ASKED_PATIENCE_NS
-                due.append(ticker)
+        due = [ticker for ticker in self._stale if mono_ns >= self.books[ticker].ask_ns]
+        for ticker in due:
+            self.books[ticker].ask_ns = mono_ns + ASKED_PATIENCE_NS
         return due
 
     def message(self, ticker: str, market_reason: str, offset_ms: float) -> messages.Book:
