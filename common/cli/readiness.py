@@ -13,7 +13,7 @@ from common.messages import CauseKind, State
 READY_S = 60.0  # calibration's own deadline; a free machine needs about five
 _POLL_S = 0.25
 _RESTING = (State.READY, State.ACTING, State.IDLE, State.HALTED)  # states that nothing but the operator leaves at once
-_NEEDS_A_PERSON = (CauseKind.OPERATOR, CauseKind.UNAUTHORISED)
+_TOLD_AT_ONCE = (CauseKind.OPERATOR, CauseKind.UNAUTHORISED, CauseKind.EXCHANGE_UNREACHABLE)
 
 
 class Readiness:
@@ -25,7 +25,7 @@ class Readiness:
 
 
 def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
-    """Return as soon as the trader is READY, or cannot be without a person, or time is up."""
+    """Return as soon as the trader is READY, or a cause stands that may not go away by itself, or time is up."""
     deadline_s = time.monotonic() + READY_S
     text, waits_for = "", "the status process does not answer"
     while time.monotonic() < deadline_s:
@@ -37,7 +37,7 @@ def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
             continue
         text, facts = status.text, facts_of(status)
         waits_for = _judge(facts)
-        if facts.state_machine.current_state in _RESTING or _needs_a_person(facts):
+        if facts.state_machine.current_state in _RESTING or _is_held_up(facts):
             return Readiness(text, waits_for)
         time.sleep(_POLL_S)
     return Readiness(text, f"not READY after {READY_S:.0f} s: {waits_for}")
@@ -54,7 +54,7 @@ def _judge(facts: StatusFacts) -> str:
 
 def _needs_a_person(facts: StatusFacts) -> bool:
     kinds = {cause["kind"] for cause in facts.state_machine.causes}
-    return facts.state_machine.current_state != State.CALIBRATING and any(kind in kinds for kind in _NEEDS_A_PERSON)
+    return facts.state_machine.current_state != State.CALIBRATING and any(kind in kinds for kind in _TOLD_AT_ONCE)
 
 
 def _raise_if_misconfigured(config: Config, supervisor: Supervisor) -> None:
