@@ -52,7 +52,7 @@ def _judge(facts: StatusFacts) -> str:
     return f"{facts.words()}; {'`trader clear-halt` ends it' if state == State.HALTED else 'it goes on trying'}"
 
 
-def _needs_a_person(facts: StatusFacts) -> bool:
+def _is_held_up(facts: StatusFacts) -> bool:
     kinds = {cause["kind"] for cause in facts.state_machine.causes}
     return facts.state_machine.current_state != State.CALIBRATING and any(kind in kinds for kind in _TOLD_AT_ONCE)
 

@@ -45,11 +45,12 @@ def call(command: list[str], *arguments: object, timeout_s: float = START_S) -> 
 
 def write_settings(run_dir: Path, settings: Mapping[str, object]) -> None:
     """Write the run directory's own configuration: names such as "sync.corrections"."""
-    lines = []
+    sections: dict[str, list[str]] = {}
     for name, value in settings.items():
         section, _, key = name.partition(".")
-        lines.append(f"[{section}]\n{key} = {json.dumps(value)}\n")
-    (run_dir / "trader.toml").write_text("".join(lines), encoding="utf-8")
+        sections.setdefault(section, [f"[{section}]"]).append(f"{key} = {json.dumps(value)}")
+    text = "\n".join(line for lines in sections.values() for line in lines)
+    (run_dir / "trader.toml").write_text(text, encoding="utf-8")
 
 
 class Group:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 
 import pytest
@@ -54,6 +54,11 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
 def ready(group: Group) -> None:
     """Let each test begin with a group that trades."""
     group.wait_ready()
+
+
+def has_restarted(name: str, before: int) -> Callable[[Json], bool]:
+    """Return the condition that a status tells of a new life of a process."""
+    return lambda facts: facts["services"][name].get("pid") not in (None, before)
 
 
 def assert_equal_at_rest(group: Group) -> None:
@@ -175,12 +180,8 @@ def last_ready_ns(facts: Json) -> int:
 def test_operators_pause_survives_the_death_of_the_coordinator(group: Group) -> None:
     group.must("pause", "--reason", "lunch")
     before = group.kill("coordinator")
-    facts = group.wait_until(
-        lambda facts: (
-            facts["services"]["coordinator"].get("pid") not in (None, before)
-            and facts["state_machine"]["current_state"] == "PAUSED"
-        )
-    )
+    group.wait_until(has_restarted("coordinator", before))
+    facts = group.wait_until(lambda facts: facts["state_machine"]["current_state"] == "PAUSED")
     assert facts["state_machine"]["intent"] == "pause"
     assert [(cause["kind"], cause["detail"]) for cause in facts["state_machine"]["causes"]] == [("operator", "lunch")]
     assert group.trader("status", "--check").returncode == 6
@@ -199,10 +200,7 @@ def test_emergency_stop_cancels_everything_and_stays_stopped_after_a_restart(gro
     _, account, _ = group.ledger()
     assert [order for order in account.orders if order.status == "resting"] == []
     for name in ("coordinator", "execution"):
-        before = group.kill(name)
-        group.wait_until(
-            lambda facts, name=name, before=before: facts["services"][name].get("pid") not in (None, before)
-        )
+        group.wait_until(has_restarted(name, group.kill(name)))
     facts = group.wait_until(lambda facts: facts["state_machine"]["current_state"] == "HALTED")
     assert facts["state_machine"]["intent"] == "halt"
     refused = group.trader("start")
