@@ -29,6 +29,11 @@ def read() -> Now:
     return Now(time.monotonic_ns(), time.time_ns())
 
 
+def mono_ns() -> int:
+    """Read the monotonic clock alone."""
+    return time.monotonic_ns()
+
+
 def iso(wall_ns: int) -> str:
     """Print a wall time as RFC 3339 UTC with microseconds: "2026-11-22T10:30:15.000250Z"."""
     seconds, rest_ns = divmod(wall_ns, NS_PER_S)

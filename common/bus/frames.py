@@ -77,6 +77,8 @@ class Frame(NamedTuple):
 
 Decoded = TypeVar("Decoded")
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # ValidationError is a DecodeError
+
 encode_json = msgspec.json.Encoder().encode
 
 _HEADER = msgspec.json.Decoder(Header)
@@ -116,7 +118,12 @@ def encode_body(message: msgspec.Struct) -> bytes:
 
 def decode_header(data: bytes) -> Header:
     """Return a published message's header."""
-    header = _decode(_HEADER, data, HEADER_BYTES_MAX, "header")
+    if len(data) > HEADER_BYTES_MAX:
+        raise FrameError(f"header: {len(data)} bytes, allowed are {HEADER_BYTES_MAX}")
+    try:
+        header = _HEADER.decode(data)
+    except _UNDECODABLE as error:
+        raise FrameError(f"header: {error}") from error
     if header.seq < 1 or header.number < 0:
         raise FrameError(f"header: seq {header.seq}, number {header.number}")
     return header
@@ -180,5 +187,5 @@ def _decode(decoder: msgspec.json.Decoder[Decoded], data: bytes, bytes_max: int,
         raise FrameError(f"{what}: {len(data)} bytes, allowed are {bytes_max}")
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+    except _UNDECODABLE as error:
         raise FrameError(f"{what}: {error}") from error

@@ -75,7 +75,6 @@ class Shell:
         inputs: InputLog,
         log: Log,
         journal: Journal | None = None,
-        read_clock: Callable[[], Now] = clock.read,
     ) -> None:
         self.link: ExchangeLink | None = None
         self._core = core
@@ -86,7 +85,6 @@ class Shell:
         self._inputs = inputs
         self._log = log
         self._journal = journal
-        self._clock = read_clock
         self._name = doors.publisher.identity.process
         self._local: deque[Input] = deque()  # news that the shell itself makes for the core
         self._wake_ns = _NEVER_NS
@@ -109,7 +107,7 @@ class Shell:
     def start(self, start: effects.Start) -> None:
         """Give the core its first input, and say that we live."""
         self._deliver(Delivery(start))
-        self._beat(self._clock())
+        self._beat(clock.read())
         self._inputs.flush()
 
     def wait(self, timeout_ms: int) -> dict[Socket, int]:
@@ -127,7 +125,7 @@ class Shell:
 
     def turn(self, ready: Container[Socket]) -> None:
         """Take in all that has arrived, let the core decide, and tend what is due."""
-        now = self._clock()
+        now = clock.read()
         is_tick = now.mono_ns >= self._tick_ns
         delivered = 0
         for delivery in self._arrivals(ready, is_tick):
@@ -149,7 +147,7 @@ class Shell:
             self._doors.publisher.due_ns(),
             _NEVER_NS if request_ns is None else request_ns,
         )
-        return max(0, -((self._clock().mono_ns - due_ns) // NS_PER_MS))
+        return max(0, -((clock.mono_ns() - due_ns) // NS_PER_MS))
 
     def close(self) -> None:
         """Close everything."""
@@ -163,7 +161,7 @@ class Shell:
     def _arrivals(self, ready: Container[Socket], is_tick: bool) -> Iterator[Delivery]:
         """Yield what has arrived, the control door first, and again and again while the rest takes its time."""
         yield from self._from_door("control", ready)
-        looked_ns = self._clock().mono_ns
+        looked_ns = clock.mono_ns()
         for arrivals in (
             self._from_door("main", ready),
             self._from_replies(ready),
@@ -172,7 +170,7 @@ class Shell:
         ):
             for delivery in arrivals:
                 yield delivery
-                now_ns = self._clock().mono_ns
+                now_ns = clock.mono_ns()
                 if now_ns - looked_ns > _CONTROL_NS:
                     looked_ns = now_ns
                     yield from self._from_control()
@@ -186,7 +184,7 @@ class Shell:
         responder = self._doors.responder
         if responder.doors[door] not in ready:
             return
-        for asked in responder.receive(door, self._clock().mono_ns):
+        for asked in responder.receive(door, clock.mono_ns()):
             if asked.sender not in PROCESSES:  # it has no publisher to echo its own requests
                 self._echo(REQUEST_ECHO, type(asked.request).__name__, asked.request, asked.token)
             if isinstance(asked.request, EventsSince) and not self._is_for_core(asked.request):
@@ -200,11 +198,11 @@ class Shell:
 
     def _repeat_events(self, token: str, request: EventsSince) -> None:
         publisher, responder = self._doors.publisher, self._doors.responder
-        responder.answer(token, publisher.events_since(request.topic, request.after), self._clock().mono_ns)
+        responder.answer(token, publisher.events_since(request.topic, request.after), clock.mono_ns())
 
     def _from_replies(self, ready: Container[Socket]) -> Iterator[Delivery]:
         requester = self._doors.requester
-        now_ns = self._clock().mono_ns
+        now_ns = clock.mono_ns()
         due_ns = requester.due_ns()
         if (due_ns is not None and due_ns <= now_ns) or any(socket in ready for socket in requester.sockets):
             for outcome in requester.receive(now_ns, ready):
@@ -226,7 +224,7 @@ class Shell:
     def _from_bus(self, ready: Container[Socket], is_tick: bool) -> Iterable[Delivery]:
         subscriber = self._doors.subscriber
         if is_tick or subscriber.socket in ready or subscriber.monitor.socket in ready:
-            now_ns = self._clock().mono_ns
+            now_ns = clock.mono_ns()
             deliveries = subscriber.receive(now_ns, is_tick or subscriber.monitor.socket in ready)
             self._doors.repairer.tend(now_ns)
             return deliveries
@@ -238,12 +236,12 @@ class Shell:
         for inbox in inboxes:
             for _ in range(len(inbox)):
                 yield Delivery(inbox.popleft())
-        if self._clock().mono_ns >= self._wake_ns:
+        if clock.mono_ns() >= self._wake_ns:
             self._wake_ns = _NEVER_NS
             yield Delivery(effects.Wake())
 
     def _deliver(self, delivery: Delivery) -> None:
-        now = self._clock()
+        now = clock.read()
         self._inputs.delivered(delivery.message, delivery.body, now)
         returned = self._core.update(delivery.message, now)
         self._inputs.returned(returned)
@@ -259,7 +257,7 @@ class Shell:
 
     def _publish(self, effect: effects.Publish) -> None:
         self._doors.publisher.publish(
-            effect.topic, effect.key, effect.message, self._clock().mono_ns, effect.origin_mono_ns, effect.cause
+            effect.topic, effect.key, effect.message, clock.mono_ns(), effect.origin_mono_ns, effect.cause
         )
 
     def _retire(self, effect: effects.Retire) -> None:
@@ -267,23 +265,23 @@ class Shell:
 
     def _ask(self, effect: effects.Ask) -> None:
         name = type(effect.request).__name__
-        known = self._doors.requester.ask(effect, self._clock().mono_ns)
+        known = self._doors.requester.ask(effect, clock.mono_ns())
         self._echo(REQUEST_ECHO, name, effect.request, effect.request_id)
         if known is not None:
             self._echo(REPLY_ECHO, name, known.news, effect.request_id)
             self._local.append(known.news)
 
     def _answer(self, effect: effects.Answer) -> None:
-        self._doors.responder.answer(effect.token, effect.reply, self._clock().mono_ns)
+        self._doors.responder.answer(effect.token, effect.reply, clock.mono_ns())
 
     def _follow(self, effect: effects.Follow) -> None:
         self._doors.subscriber.follow(effect.topic, effect.after)
 
     def _persist(self, effect: effects.Persist) -> None:
         assert self._journal is not None, f"{self._name} has no journal"
-        started_ns = self._clock().mono_ns
+        started_ns = clock.mono_ns()
         self._journal.persist(effect.record, effect.sync)
-        self._slowest_commit_ns = max(self._slowest_commit_ns, self._clock().mono_ns - started_ns)
+        self._slowest_commit_ns = max(self._slowest_commit_ns, clock.mono_ns() - started_ns)
 
     def _checkpoint(self, effect: effects.Checkpoint) -> None:
         assert self._journal is not None, f"{self._name} has no journal"
@@ -311,7 +309,7 @@ class Shell:
     # --- what is due ---
 
     def _tend(self, ready: Container[Socket], is_tick: bool) -> None:
-        now = self._clock()
+        now = clock.read()
         if is_tick:
             self._tick_ns = now.mono_ns + _TICK_NS
         if now.mono_ns >= self._pulse.due_ns:
@@ -321,7 +319,7 @@ class Shell:
         if publisher.socket in ready or now.mono_ns >= publisher.due_ns():
             publisher.tend(now.mono_ns)
         self._inputs.flush()
-        self._pulse.progressed("main", self._clock().mono_ns)
+        self._pulse.progressed("main", clock.mono_ns())
 
     def _beat(self, now: Now) -> None:
         counters, queued = self._doors.counters(), self._doors.queued()
@@ -346,4 +344,4 @@ class Shell:
         self._latched = reason
 
     def _echo(self, topic: str, name: str, message: Any, cause: str) -> None:
-        self._doors.publisher.echo(topic, name, message, self._clock().mono_ns, cause)
+        self._doors.publisher.echo(topic, name, message, clock.mono_ns(), cause)

@@ -20,7 +20,8 @@ Context = zmq.Context[Socket]
 SUBJECTS_MAX = 8_000  # state subjects of one publisher
 QUEUE_MAX = 4 * SUBJECTS_MAX + 1  # messages waiting per connection: a welcome and a re-send of all fit, twice over
 REQUESTS_QUEUED_MAX = 1_000
-_NOBLOCK = int(zmq.NOBLOCK)  # as an enum it costs more than the receipt
+_NOBLOCK = int(zmq.NOBLOCK)  # as enums they would cost more than what they are for
+_POLLIN = int(zmq.POLLIN)
 _LINK_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
 
@@ -37,7 +38,7 @@ def open_socket(context: Context, kind: int, queue_max: int, options: Mapping[in
 
 def is_readable(socket: Socket) -> bool:
     """Say whether a socket has something to receive."""
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+    return bool(int(socket.get(zmq.EVENTS)) & _POLLIN)
 
 
 def descriptor(socket: Socket) -> int:

@@ -29,7 +29,7 @@ from common.bus.subscriber import Subscriber
 from common.clock import NS_PER_MS, NS_PER_S, Now
 from common.effects import Answer, Ask, Asked, Delivered, Effect, Publish, Start, Wake, WakeAt
 from common.logs import Log
-from common.messages import Book, Command, Done, Heartbeat
+from common.messages import Activity, Book, Command, Done, Heartbeat
 
 PROJECT = Path(__file__).parents[2]
 ROUND_TRIPS = 2_000
@@ -135,8 +135,8 @@ def round_trip_ns(run_dir: RunDir) -> float:
         while requester.ask(ask, started_ns) is not None:
             poller.poll(10)
             started_ns = time.monotonic_ns()
-        while not requester.receive(time.monotonic_ns()):
-            poller.poll(_WAIT_MS)
+        while not requester.receive(time.monotonic_ns(), dict(poller.poll(_WAIT_MS))):
+            pass
         return time.monotonic_ns() - started_ns
 
     taken = [one(number) for number in range(ROUND_TRIPS)]
@@ -190,8 +190,6 @@ def _until(condition: Callable[[], object]) -> None:
 
 def receive_ns(run_dir: RunDir, topic: str) -> float:
     """Return the CPU time that one waiting message costs its reader: a state of 30 subjects, or an event."""
-    from common.messages import Activity
-
     with local(run_dir, topic) as (publisher, reader):
         for number in range(RECEIVED):
             if topic == "book":
