@@ -377,6 +377,11 @@ def test_late_read_decides_an_unknown_amend_of_the_expiry_alone():
         assert (order.state, order.terms) == (RESTING, seen)
 
 
+def test_report_without_an_expiry_proves_no_amend_of_the_expiry_alone():
+    order = after(ack(), AmendAsked(terms=OrderTerms(4000, 1000, 90_000)), missing(AMEND), told("resting"))
+    assert (order.state, order.terms.expires_wall_ns) == (UNKNOWN, EXPIRES)
+
+
 def test_late_read_does_not_decide_an_amend_that_is_still_out():
     order = after(ack(), amend(4100), told("resting", is_late=True))
     assert order.state is AMENDING
