@@ -99,7 +99,7 @@ class Publisher:
         self.identity = identity
         self.last_numbers: dict[str, int] = {}
         self.sent = 0
-        self._sequences: dict[bytes, int] = {}
+        self._sequences: dict[bytes, int] = {}  # of every subject ever: beginning anew would look old to readers
         self._retained: OrderedDict[bytes, _Retained] = OrderedDict()  # longest unsent first
         self._kept: dict[str, _Kept] = {}
         self._welcomes: dict[bytes, None] = {}  # prefixes subscribed to since the last welcome

@@ -16,6 +16,7 @@ turns the shell until SIGTERM or SIGINT (exit 0). How a life may end otherwise:
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import secrets
@@ -132,6 +133,8 @@ def _live(role: Role, build_core: Callable[[], Core], loop: Loop) -> None:
     pulse = Pulse(identity, now, role.crashes)
     inputs = InputLog(run_dir.input_log(process.name), role.log)
     shell = Shell(build_core(), doors, pulse, role.latch, inputs, role.log, journal)
+    gc.collect()
+    gc.freeze()  # what lives as long as the process is not searched for garbage again and again
     try:
         loop(role, shell, start)
     finally:

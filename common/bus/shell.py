@@ -324,7 +324,7 @@ class Shell:
     def _beat(self, now: Now) -> None:
         counters, queued = self._doors.counters(), self._doors.queued()
         if self._journal is not None:
-            queued["journal_records"] = self._journal.records
+            counters["journal_records"] = self._journal.records
             counters["journal_slowest_commit_us"] = self._slowest_commit_ns // NS_PER_US
             self._slowest_commit_ns = 0
         if self.link is not None:

@@ -9,6 +9,8 @@ from rich.table import Table
 
 from common.registry import PROCESSES, TOPICS, Topic
 
+_WIDTH = 160  # where nobody knows how wide the output is
+
 
 @click.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
@@ -28,7 +30,10 @@ def command(as_json: bool) -> None:
         row = _row(topic)
         kind = f"{row['kind']}, kept" if topic.durable else str(row["kind"])
         table.add_row(topic.name, kind, topic.key, _names(topic.owners), _names(_readers(topic)))
-    Console(soft_wrap=False).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH  # rich would take 80 columns
+    console.print(table)
 
 
 def _row(topic: Topic) -> dict[str, object]:

@@ -21,6 +21,7 @@ from common.registry import PROCESSES
 
 _LISTEN_S = 1.2  # two heartbeats
 _DEAD_MS = 2_000
+_WIDTH = 160  # where nobody knows how wide the output is
 
 
 @click.command(name="ps")
@@ -81,7 +82,10 @@ def _print_table(beats: dict[str, tuple[Heartbeat, float]], now: Now) -> None:
         table.add_row(
             process.name, str(heartbeat.pid), state, progress, waiting, heartbeat.summary, heartbeat.last_error
         )
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH  # rich would take 80 columns
+    console.print(table)
 
 
 def _duration(seconds: int) -> str:

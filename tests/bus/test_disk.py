@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,7 +18,7 @@ from common.clock import Now
 from common.effects import Answered, Asked, Drained, Publish, Start, StreamFrame
 from common.errors import ConfigError, Failure, LogDamaged
 from common.messages import Done, Place, Pricing, Purpose, State
-from tests.bus.support import SILENT, activity, fill
+from tests.bus.support import SILENT, activity, fill, full_disk
 
 
 def prepared(root: Path) -> RunDir:
@@ -153,19 +149,6 @@ def test_latch_works_without_its_armed_file_and_twice_at_a_time(tmp_path: Path) 
     (run_dir.root / "halted").unlink()
     first.halt("third")
     assert second.reason() == "third"
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Let no file of this process grow, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_latch_and_crash_mark_work_when_nothing_can_be_written(tmp_path: Path) -> None:
