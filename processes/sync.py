@@ -99,6 +99,7 @@ class Sync:
         self.last_round: Reconciliation | None = None
         self.last_complete: Reconciliation | None = None
         self.looked_for_ns: dict[str, int] = {}  # markets that vanished -> when their settlement was looked for
+        self.payouts: dict[str, ReadSettlement] = {}  # of those, what was found
         self.quiet_until_ns: dict[str, int] = {}
         self.counts = dict.fromkeys(
             ("rounds", "failed_rounds", "moving_rounds", "differences", "lookups", "backfills", "refused"), 0
@@ -244,19 +245,23 @@ class Sync:
         self.in_round = False
 
     def _settlements_of_vanished(self, picture: Picture) -> Generator[Step, Any, tuple[ReadSettlement, ...]]:
-        """Look for the payouts of markets that left the lists while nobody watched, however long ago."""
+        """Look for the payouts of markets that left the lists while nobody watched, however long ago.
+
+        What was found is told with every round until our books have heard of it.
+        """
         if not picture.agreed:
             return ()
         listed = [row.ticker for row in picture.positions]
         unsettled = self.ours.unsettled(listed, (row.ticker for row in picture.settlements))
+        self.payouts = {name: self.payouts[name] for name in unsettled if name in self.payouts}
         self.looked_for_ns = {name: self.looked_for_ns[name] for name in unsettled if name in self.looked_for_ns}
         long_ago_ns = self.now.mono_ns - VANISHED_AGAIN_NS
         due = [name for name in unsettled if self.looked_for_ns.get(name, long_ago_ns) <= long_ago_ns]
-        found: list[ReadSettlement] = []
-        for ticker in due[:VANISHED_PER_ROUND]:
+        for ticker in [name for name in due if name not in self.payouts][:VANISHED_PER_ROUND]:
             self.looked_for_ns[ticker] = self.now.mono_ns
-            found += yield from self.reads.settlements(0, ticker)
-        return tuple(found)
+            rows: tuple[ReadSettlement, ...] = yield from self.reads.settlements(0, ticker)
+            self.payouts.update({row.ticker: row for row in rows})
+        return tuple(self.payouts.values())
 
     def _round_complete(self, picture: Picture, reason: str) -> Done:
         found = differences(

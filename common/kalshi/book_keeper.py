@@ -111,7 +111,9 @@ class BookKeeper:
             kept.book.apply_snapshot(frame.bids, frame.asks)
             kept.exchange_wall_ns = 0
             kept.sid = frame.sid
-            if not kept.book.is_stale:
+            if kept.book.is_stale:  # an impossible snapshot
+                self._stale[frame.ticker] = None
+            else:
                 self._stale.pop(frame.ticker, None)
         kept.sequence = frame.seq or 0
         kept.changed_mono_ns = received_mono_ns
