@@ -17,6 +17,7 @@ from common.bus.latch import Latch
 from common.bus.tap import Tap
 from common.effects import Asked, Drained, Start, Wake
 from common.errors import ExitCode, Failure
+from common.log.files import read
 from common.messages import Activity, GroupReset
 from tests.bus.processes import ROOT, Group, group
 from tests.bus.toy import Toy
@@ -252,3 +253,29 @@ def test_volatile_events_reach_a_reader_that_was_there_before(tmp_path: Path) ->
 
 def _activities(toys: Group, role: str) -> list[Activity]:
     return [step.message for step in read_life(toys.run_dir.input_log(role)) if isinstance(step.message, Activity)]
+
+
+def test_durable_events_are_heard_once_and_in_order_whoever_is_killed(tmp_path: Path) -> None:
+    with group(tmp_path) as toys:
+        journal = toys.run_dir.journal("coordinator")
+
+        def heard() -> list[bytes]:
+            return read(journal, "journal").records if journal.exists() else []
+
+        owner, reader = toys.start("tracking", "owns fills"), toys.start("coordinator", "reads fills")
+        for victim in ("reader", "owner", "reader", "both"):
+            before = len(heard())
+            wait_for(lambda before=before: len(heard()) > before + 20)
+            if victim in ("reader", "both"):
+                reader.kill()
+            if victim in ("owner", "both"):
+                owner.kill()
+                owner = toys.start("tracking", "owns fills")
+            if victim in ("reader", "both"):
+                reader = toys.start("coordinator", "reads fills")
+        before = len(heard())
+        wait_for(lambda: len(heard()) > before + 20)
+        assert owner.stop() == reader.stop() == ExitCode.OK
+        numbers = [int(number) for number in heard()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert Latch(toys.run_dir).reason() == ""

@@ -14,9 +14,10 @@ import msgspec
 from common import effects
 from common.bus.runner import run
 from common.clock import NS_PER_MS, Now
-from common.effects import Answer, Asked, Delivered, Effect, Log, Persist, Publish, Start, Wake, WakeAt
+from common.effects import Answer, Asked, Core, Delivered, Effect, Log, Persist, Publish, Start, Wake, WakeAt
 from common.errors import BrokenInvariant
 from common.messages import Activity, Book, Done, GroupReset, Halt
+from tests.bus.toy_events import FillOwner, FillReader
 
 
 class Counted(msgspec.Struct, tag=True):
@@ -105,6 +106,14 @@ class Toy:
         return {"count": self.count}
 
 
+def build() -> Core:
+    """Return the core that the environment asks for."""
+    behaviour = os.environ.get("TOY", "")
+    if behaviour == "owns fills":
+        return FillOwner()
+    return FillReader() if behaviour == "reads fills" else Toy(behaviour)
+
+
 if __name__ == "__main__":
     role = sys.argv.pop(1)
-    run(role, lambda: Toy(os.environ.get("TOY", "")))
+    run(role, build)
