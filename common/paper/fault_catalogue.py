@@ -121,6 +121,7 @@ class FillAfterCancel(RequestRule, frozen=True, kw_only=True, tag="fill_after_ca
 class ReadRule(RequestRule, frozen=True, kw_only=True):
     """Base of old reads of orders, fills, positions, settlements and balance."""
 
+    ms: LagMs = 1_000
     stamp: Stamp = "truthful"
     ahead_ms: Annotated[int, Meta(ge=1, le=AHEAD_MS_MAX)] = 2_000  # of an optimistic stamp
 

@@ -2,8 +2,8 @@
 
 Rules decide about requests, reads and frames that others carry out (`common.paper.faulty_venue` does, for a server, a
 simulation or a test); actions come due and are handed out. Every fault that took effect is counted, by its kind and on
-the fault itself. All times are of the true clock, except the past times that reads are answered from, which are of the
-exchange's own (`clock_ns`). Nothing here survives a restart; what actions did to the exchange does.
+the fault itself. All times are of the true clock. Nothing here survives a restart; what actions did to the exchange
+does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ from common.paper.fault_catalogue import (
     ReadRule,
     RequestRule,
     Rule,
-    StaleRead,
     StaleStream,
     Unauthorized,
     kind_of,
@@ -106,7 +105,7 @@ class Faults:
         self._actions: dict[int, ArmedAction] = {}
         self._agenda: list[tuple[int, int, Literal["begin", "end"]]] = []
         self._over: deque[ArmedRule | ArmedAction] = deque(maxlen=OVER_KEPT)
-        self._writes_ns: dict[str, deque[int]] = {}  # of each account, by the exchange's clock, the latest last
+        self._writes_ns: dict[str, deque[int]] = {}  # of each account, the latest last
 
     # --- asking for faults ---
 
@@ -218,7 +217,7 @@ class Faults:
             return Ending(response=response)
         asked = Asked.of(request, account, is_private)
         if asked.is_write and response.status < 300:
-            self._note_write(account, self.clock_ns(now_ns))
+            self._note_write(account, now_ns)
         wait_ns, is_cut, is_spoiled = 0, False, False
         for armed, rule in self._active(RequestRule, now_ns):
             if not concerns_request(rule, asked):
@@ -256,40 +255,36 @@ class Faults:
 
     def _stamp_ns(self, account: str, now_ns: int) -> int | None:
         """Return what the stamp shows to an account; to a stranger the oldest of what it shows to anybody."""
-        clock_ns = self.clock_ns(now_ns)
         times_ns = []
         for armed, rule in self._active(ReadRule, now_ns):
             if account and rule.account not in ("", account):
                 continue
-            begun_ns = armed.starts_ns + clock_ns - now_ns
             accounts = [account or rule.account] if account or rule.account else [*self._writes_ns, ""]
             known = (self._true_ns(armed, rule, each, now_ns) for each in accounts)
-            true_ns = min((each for each in known if each is not None), default=clock_ns)
+            true_ns = min((each for each in known if each is not None), default=now_ns)
             if rule.stamp == "stuck":
-                times_ns.append(begun_ns)
+                times_ns.append(armed.starts_ns)
             elif rule.stamp == "optimistic":
-                times_ns.append(min(clock_ns, true_ns + rule.ahead_ms * NS_PER_MS))
+                times_ns.append(min(now_ns, true_ns + rule.ahead_ms * NS_PER_MS))
             else:
                 times_ns.append(true_ns)
-        oldest_ns = min(times_ns, default=clock_ns)
-        return None if oldest_ns == clock_ns else oldest_ns
+        oldest_ns = min(times_ns, default=now_ns)
+        return None if oldest_ns == now_ns else oldest_ns
 
     def _true_ns(self, armed: ArmedRule, rule: ReadRule, account: str, now_ns: int) -> int | None:
         """Return the time whose state the rule shows to an account; None: the present."""
-        clock_ns = self.clock_ns(now_ns)
-        begun_ns = armed.starts_ns + clock_ns - now_ns  # nobody was told that reads are old before the rule began
+        # Never before the rule began: until then the stamp told everybody that reads are fresh.
+        since_ns = max(now_ns - rule.ms * NS_PER_MS, armed.starts_ns)
         if isinstance(rule, ReadLag):
-            return max(clock_ns - rule.ms * NS_PER_MS, begun_ns)
-        assert isinstance(rule, StaleRead)
-        since_ns = max(clock_ns - rule.ms * NS_PER_MS, begun_ns)
+            return since_ns
         written_ns = next((each for each in self._writes_ns.get(account, ()) if each > since_ns), None)
         return None if written_ns is None else written_ns - 1
 
-    def _note_write(self, account: str, clock_ns: int) -> None:
+    def _note_write(self, account: str, now_ns: int) -> None:
         if self.needs_history():
             writes_ns = self._writes_ns.setdefault(account, deque())
-            writes_ns.append(clock_ns)
-            while writes_ns[0] < clock_ns - WRITES_KEPT_NS:
+            writes_ns.append(now_ns)
+            while writes_ns[0] < now_ns - WRITES_KEPT_NS:
                 writes_ns.popleft()
 
     # --- messages of subscriptions ---

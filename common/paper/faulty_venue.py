@@ -148,10 +148,10 @@ class FaultyVenue:
         assert not plan.is_lost
         if plan.answer is not None:
             return Ending(response=plan.answer)
+        clock_ns = self.clock_ns(now_ns)
         past: Past | None = None
         if plan.as_of_ns is not None and self._past is not None:
-            past = self._past.at(plan.as_of_ns)
-        clock_ns = self.clock_ns(now_ns)
+            past = self._past.at(plan.as_of_ns, plan.as_of_ns + clock_ns - now_ns)
         self._fill_before_cancel(request, now_ns)
         try:
             response = self.venue.handle(request, clock_ns, past)
@@ -279,4 +279,4 @@ class FaultyVenue:
 
     def _on_events(self, events: Sequence[Event]) -> None:
         if self._past is not None:
-            self._past.note(events)
+            self._past.note(events, self._now_ns)

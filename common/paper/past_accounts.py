@@ -1,7 +1,8 @@
 """past_accounts: accounts as they were some time ago, for reads that are asked to lag.
 
 While it watches, it notes what each change replaced; an account of the past is the present one with the later changes
-undone. Only orders, positions, cash, fills and settlements are kept: what the lagging reads show.
+undone. Only orders, positions, cash, fills and settlements are kept: what the lagging reads show. Times are true ones:
+the exchange's own clock may be wrong or stand still.
 """
 
 from __future__ import annotations
@@ -67,9 +68,8 @@ class PastAccounts:
             for subaccount, portfolio in account.portfolios.items()
         }
 
-    def note(self, events: Iterable[Event]) -> None:
+    def note(self, events: Iterable[Event], now_ns: int) -> None:
         """Note what a change that has just happened replaced; called after each, with its events."""
-        now_ns = self._exchange.now_ns
         undo = _Undo(now_ns, {}, {}, {})
         for event in events:
             if isinstance(event, OrderChanged):
@@ -95,13 +95,13 @@ class PastAccounts:
         else:
             self._orders.pop(order.order_id, None)
 
-    def at(self, as_of_ns: int) -> PastView:
-        """Return what was true at a time: all changes up to it, none after."""
+    def at(self, true_ns: int, as_of_ns: int) -> PastView:
+        """Return what was the case at a time (all changes up to it, none after), which calls itself `as_of_ns`."""
         orders: dict[str, Order | None] = {}
         positions: dict[_Slot, Position | None] = {}
         sums: dict[_Slot, _Sums | None] = {}
         for undo in reversed(self._undo):
-            if undo.ts_ns <= as_of_ns:
+            if undo.ts_ns <= true_ns:
                 break
             orders |= undo.orders
             positions |= undo.positions

@@ -32,7 +32,7 @@ def test_the_schedule_is_open_every_day() -> None:
 def test_the_as_of_time_is_now_unless_reads_are_told_to_lag() -> None:
     paper = Paper()
     assert paper.ask("GET", "/exchange/user_data_timestamp").json == {"as_of_time": "2026-09-21T14:13:20Z"}
-    past = PastAccounts(paper.exchange).at(paper.now_ns - 5 * NS_PER_S)
+    past = PastAccounts(paper.exchange).at(paper.now_ns, paper.now_ns - 5 * NS_PER_S)
     request = Request("GET", "/trade-api/v2/exchange/user_data_timestamp")
     answer = paper.api.handle(request, paper.now_ns, past)
     assert json.loads(answer.body) == {"as_of_time": "2026-09-21T14:13:15Z"}
