@@ -63,6 +63,7 @@ class PaperSettings(Section, frozen=True, kw_only=True):
     """The paper exchange."""
 
     scenario: str = "default"  # a shipped name or the path of a TOML file
+    replay: str = ""  # a recorded session to play; then the default scenario is one without a crowd
     port: Port = 0  # 0: any free one, kept over restarts
     seed: Natural = 0
     speed: Speed = 1.0  # compresses schedule and arrivals, never stamps

@@ -78,6 +78,10 @@ def _configure(arguments: argparse.Namespace) -> bool:
     paper = loaded.settings.paper
     arguments.state = (loaded.run_dir / PAPER_FILE).parent
     arguments.scenario, arguments.port = paper.scenario, paper.port
+    if paper.replay:
+        arguments.replay = Path(paper.replay)
+        if loaded.origins["paper.scenario"] == "default":
+            arguments.scenario = REPLAY_SCENARIO
     arguments.seed, arguments.speed = paper.seed, paper.speed
     return loaded.settings.exchange.environment == "paper"
 
