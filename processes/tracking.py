@@ -379,7 +379,7 @@ class Tracking:
         effects: list[Effect] = []
         for ticker in tickers:
             holding = ledger.holdings[ticker]
-            if not has_history(holding):
+            if ticker not in self.published and not has_history(holding):
                 continue
             self._describe(ticker, holding.shard)
             message = position_message(holding, self.marks)

@@ -68,6 +68,9 @@ STREAM_NS = NS_PER_MS
 BUS_NS = NS_PER_MS // 10
 RECONNECT_NS = NS_PER_S
 
+Tamper = Callable[[bytes], list[bytes]]
+"""Takes a frame of a stream on its way, and says what arrives in its place."""
+
 Said = TypeVar("Said", bound=Message)
 Fault = Callable[["Actor", RestCall], RestReply | RestFailure | None]
 """Looks at a call before it is made; what it returns is answered instead, None lets it pass."""
@@ -94,6 +97,7 @@ class Actor:
         self.wake_ns: int | None = None
         self.connections: dict[str, tuple[int, Session]] = {}  # stream -> connection number, session
         self.connects = 0
+        self.tamper: Tamper | None = None
 
     def said(self, kind: type[Said], key: str | None = None) -> list[Said]:
         """Return what was published of one kind, oldest first."""
@@ -175,7 +179,8 @@ class Stage:
         self.hub.publish(self.paper.exchange.drain(), self.paper.now_ns)
         for actor in self.actors.values():
             for stream, (connection, session) in list(actor.connections.items()):
-                for frame in session.take(1 << 30):
+                frames = session.take(1 << 30)
+                for frame in frames if actor.tamper is None else [each for one in frames for each in actor.tamper(one)]:
                     at = Now(self.now.mono_ns + STREAM_NS, self.now.wall_ns + STREAM_NS)
                     news = StreamFrame(
                         stream=stream, connection=connection, data=frame, received_mono_ns=at.mono_ns,
