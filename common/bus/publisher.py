@@ -8,7 +8,6 @@ high-water mark ZeroMQ drops in silence, and the numbers make the loss known to 
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict, deque
 from typing import NamedTuple, Protocol, cast
 
@@ -28,9 +27,11 @@ from common.messages import Events, Message
 from common.registry import TOPICS, Topic
 
 RESEND_NS = NS_PER_S  # every state is sent at least this often
-_RESEND_SPREAD_NS = 700 * NS_PER_MS  # all subjects once in this time: leaves room for a late loop within the second
+_RESEND_DUE_NS = 850 * NS_PER_MS  # leaves room for a late loop within the second
+_RESEND_SPREAD_NS = 600 * NS_PER_MS  # many subjects go earlier, a share of them every tick, all once in this time
 _RESEND_YOUNGEST_NS = 200 * NS_PER_MS  # what was just sent waits
 _RESEND_TICK_NS = 50 * NS_PER_MS
+_SHARED_FROM = _RESEND_SPREAD_NS // _RESEND_TICK_NS  # fewer subjects make no burst worth spreading
 _WELCOME_DELAY_NS = 10 * NS_PER_MS  # subscriptions that come together are welcomed together
 _WELCOME_PAUSE_NS = 250 * NS_PER_MS  # a reader that comes and goes cannot keep us busy
 _SUBSCRIPTIONS_MAX = 1_000  # read per call
@@ -155,6 +156,8 @@ class Publisher:
     def due_ns(self) -> int:
         """Return when `tend` is to be called next, if nothing arrives before."""
         due_ns = self._resent_ns + _RESEND_TICK_NS
+        if 0 < len(self._retained) < _SHARED_FROM:
+            due_ns = max(due_ns, next(iter(self._retained.values())).sent_ns + _RESEND_DUE_NS)
         return min(due_ns, self._welcome_ns) if self._welcomes else due_ns
 
     def close(self) -> None:
@@ -199,13 +202,14 @@ class Publisher:
             self._send_again(subject, mono_ns)
 
     def _resend(self, mono_ns: int) -> None:
-        """Send the share of the retained subjects that keeps each within its second, longest unsent first."""
+        """Send again what is due and, of many subjects, this tick's share; longest unsent first."""
         elapsed_ns = min(mono_ns - self._resent_ns, _RESEND_SPREAD_NS)
         self._resent_ns = mono_ns
-        share = math.ceil(len(self._retained) * elapsed_ns / _RESEND_SPREAD_NS)
-        for _ in range(share):
+        share = len(self._retained) * elapsed_ns // _RESEND_SPREAD_NS
+        for sent in range(len(self._retained)):
             subject, oldest = next(iter(self._retained.items()))
-            if mono_ns - oldest.sent_ns < _RESEND_YOUNGEST_NS:
+            age_ns = mono_ns - oldest.sent_ns
+            if age_ns < _RESEND_YOUNGEST_NS or (age_ns < _RESEND_DUE_NS and sent >= share):
                 return
             self._send_again(subject, mono_ns)
 

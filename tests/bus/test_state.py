@@ -73,11 +73,12 @@ def test_message_sent_again_is_not_delivered_again(tmp_path: Path) -> None:
         assert ear.of(Book) == [book("A"), book("B")]
 
 
-def test_every_subject_is_sent_again_within_a_second_and_never_in_a_burst(tmp_path: Path) -> None:
+@pytest.mark.parametrize("subjects", [1, 13, 14, 40, SUBJECTS])
+def test_every_subject_is_sent_again_within_a_second_and_never_in_a_burst(tmp_path: Path, subjects: int) -> None:
     with wires(tmp_path) as bus:
         feed = bus.publisher("feed")
         start_ns = mono_ns()
-        for number in range(SUBJECTS):
+        for number in range(subjects):
             feed.publish("book", f"K{number}", book(f"K{number}"), start_ns)
         sent_ns = dict.fromkeys(feed.retained, start_ns)
         worst_ns = largest = 0
@@ -92,7 +93,7 @@ def test_every_subject_is_sent_again_within_a_second_and_never_in_a_burst(tmp_pa
             largest = max(largest, sum(sent_ns[name] != before[name] for name in sent_ns))
         assert worst_ns <= NS_PER_S
         assert min(sent_ns.values()) > now_ns - NS_PER_S
-        assert largest < SUBJECTS / 8
+        assert largest < max(50, subjects / 8)
 
 
 def test_three_thousand_subjects_are_current_soon_after_a_reader_restart(tmp_path: Path) -> None:
