@@ -22,11 +22,10 @@ from common.bus.frames import (
     join,
 )
 from common.bus.sockets import QUEUE_MAX, SUBJECTS_MAX, Context, open_socket, receive_all
-from common.clock import NS_PER_MS, NS_PER_S
+from common.clock import NS_PER_MS
 from common.messages import Events, Message
 from common.registry import TOPICS, Topic
 
-RESEND_NS = NS_PER_S  # every state is sent at least this often
 _RESEND_DUE_NS = 850 * NS_PER_MS  # leaves room for a late loop within the second
 _RESEND_SPREAD_NS = 600 * NS_PER_MS  # many subjects go earlier, a share of them every tick, all once in this time
 _RESEND_YOUNGEST_NS = 200 * NS_PER_MS  # what was just sent waits
