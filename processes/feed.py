@@ -72,7 +72,8 @@ TRADES: Channel = "trade"
 TICK_NS = NS_PER_S // 4
 STATUS_EVERY_NS = NS_PER_S
 STATUS_TIMEOUT_NS = 2 * NS_PER_S
-NEW_MARKET_NS = 2 * NS_PER_S  # after the stream's word of it: REST does not know it at once
+NEW_MARKET_NS = 2 * NS_PER_S  # after the stream's word of it, and again: REST does not know it at once
+NEW_MARKET_PATIENCE_NS = 60 * NS_PER_S
 OFFSET_WARN_MS = 1_000.0
 
 
@@ -95,6 +96,7 @@ class Feed:
         self.next_tick_ns = 0
         self.next_status_ns = 0
         self.next_discovery_ns = 0
+        self.eager_until_ns = 0  # a new market was told of: discovery hurries
         self.counts = dict.fromkeys(("frames", "bad_frames", "deltas", "trades", "lifecycle_gaps"), 0)
 
     # --- the door ---
@@ -218,12 +220,13 @@ class Feed:
 
     def _on_lifecycle(self, report: LifecycleReport, now: Now) -> None:
         """Take a word about a market; look sooner when it is one that may be worth watching."""
-        self.watch.note_lifecycle(report)
+        self.watch.note_lifecycle(report, now)
         feed = self.settings.feed
         is_listed = report.ticker in feed.tickers
         is_of_series = any(report.ticker.startswith(f"{series}-") for series in feed.series)
         if report.kind in ("created", "activated") and (is_listed or is_of_series):
             self.next_discovery_ns = min(self.next_discovery_ns, now.mono_ns + NEW_MARKET_NS)
+            self.eager_until_ns = now.mono_ns + NEW_MARKET_PATIENCE_NS
 
     def _trade(self, trade: PublicTrade) -> Effect:
         self.counts["trades"] += 1
@@ -339,7 +342,9 @@ class Feed:
             status = calls.exchange_status()
             self.reads.add("status", status, self._on_status, urgent=True, timeout_ns=STATUS_TIMEOUT_NS)
         if now.mono_ns >= self.next_discovery_ns:
-            self.next_discovery_ns = now.mono_ns + self.settings.feed.discovery_interval_s * NS_PER_S
+            is_eager = now.mono_ns < self.eager_until_ns
+            interval_ns = self.settings.feed.discovery_interval_s * NS_PER_S
+            self.next_discovery_ns = now.mono_ns + (NEW_MARKET_NS if is_eager else interval_ns)
             self._discover(now)
         for ticker in self.watch.to_look_at(now):
             self._look_at(ticker, chosen=False)
@@ -358,8 +363,8 @@ class Feed:
     def _look_at(self, ticker: str, chosen: bool) -> None:
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
             outcome = outcome_of(call, answer)
-            if isinstance(outcome, Ok):
-                self.watch.note(outcome.value, now, chosen)
+            if isinstance(outcome, Ok) and isinstance(answer, Answer):
+                self.watch.note(outcome.value, now, chosen, answer.sent_mono_ns)
             return []
 
         self.reads.add(f"market/{ticker}", calls.market(ticker), then)

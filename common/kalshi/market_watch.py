@@ -28,6 +28,7 @@ class Watched(msgspec.Struct):
     info: MarketInfo
     chosen: bool  # by list or discovery; otherwise it is watched only because we hold something in it
     looked_mono_ns: int = 0
+    told_mono_ns: int = 0  # when the lifecycle channel last spoke of it
     looks_left: int = 0  # times to read it again although nothing says that it is in between
     final_mono_ns: int = 0  # when its final state was first known
 
@@ -43,12 +44,14 @@ class MarketWatch:
         self.ended: dict[str, None] = {}  # let go of; the oldest are forgotten
         self.changed: dict[str, None] = {}
 
-    def note(self, info: MarketInfo, now: Now, chosen: bool) -> None:
-        """Take a market's row."""
+    def note(self, info: MarketInfo, now: Now, chosen: bool, sent_mono_ns: int | None = None) -> None:
+        """Take a market's row; one that was asked for before the stream's latest word is no news."""
         watched = self.markets.get(info.ticker)
         if watched is None:
             watched = self.markets[info.ticker] = Watched(info=info, chosen=chosen)
             self.changed[info.ticker] = None
+        elif sent_mono_ns is not None and sent_mono_ns < watched.told_mono_ns:
+            return
         if watched.info != info or (chosen and not watched.chosen):
             self.changed[info.ticker] = None
         watched.info = info
@@ -77,7 +80,7 @@ class MarketWatch:
             if event.series_ticker == series.ticker:
                 self._touch(event.ticker)
 
-    def note_lifecycle(self, report: LifecycleReport) -> None:
+    def note_lifecycle(self, report: LifecycleReport, now: Now) -> None:
         """Take a word of the lifecycle channel: what it says holds at once, the rest is read again."""
         watched = self.markets.get(report.ticker)
         if watched is None:
@@ -97,7 +100,7 @@ class MarketWatch:
         if info != watched.info:
             watched.info = info
             self.changed[report.ticker] = None
-        watched.looks_left, watched.looked_mono_ns = LOOKS_AFTER_NEWS, 0
+        watched.told_mono_ns, watched.looks_left, watched.looked_mono_ns = now.mono_ns, LOOKS_AFTER_NEWS, 0
 
     def suspect_all(self) -> None:
         """Read every market again: words about their lives may have been missed."""
