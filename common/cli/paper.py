@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from common.cli import paper_operator
 from common.cli.context import Context
 from common.cli.supervision import Supervisor, is_serving, wait_until_serving
 from common.config import Config
@@ -73,3 +74,7 @@ def reset(context: Context) -> None:
         supervisor.start_process("exchange")
         wait_until_serving(config, supervisor)
     click.echo("The paper exchange is new." if is_running else "The next paper exchange will be new.")
+
+
+for verb in (paper_operator.faults, paper_operator.fault, paper_operator.ledger):
+    command.add_command(verb)

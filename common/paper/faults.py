@@ -154,6 +154,11 @@ class Faults:
 
     # --- what others need to know ---
 
+    @property
+    def has_rules(self) -> bool:
+        """Say whether there is any rule to ask about requests."""
+        return bool(self._rules)
+
     def clock_ns(self, now_ns: int) -> int:
         """Return what the exchange's clock shows."""
         skew_ns = 0
@@ -175,8 +180,6 @@ class Faults:
 
     def on_request(self, request: Request, account: str, is_private: bool, now_ns: int) -> Plan:
         """Decide what happens to a request before it is carried out, or instead."""
-        if not self._rules:
-            return PLAIN
         asked = Asked.of(request, account, is_private)
         wait_ns = 0
         outcome: Plan | None = None
@@ -213,8 +216,6 @@ class Faults:
 
     def on_answer(self, request: Request, account: str, is_private: bool, response: Response, now_ns: int) -> Ending:
         """Decide what happens to the answer of a request that was carried out."""
-        if not self._rules:
-            return Ending(response=response)
         asked = Asked.of(request, account, is_private)
         if asked.is_write and response.status < 300:
             self._note_write(account, now_ns)

@@ -18,7 +18,7 @@ from common.paper.call import API_PREFIX, Past, Request, reply
 from common.paper.exchange_api import render_status
 from common.paper.fault_actions import begin_commands, end_commands, fill_before_cancel
 from common.paper.fault_catalogue import Action, AnyFault, Maintenance, StreamDrop, StreamFault
-from common.paper.faults import FAULTS_MAX, Due, Ending, Faults, Plan
+from common.paper.faults import FAULTS_MAX, PLAIN, Due, Ending, Faults, Plan
 from common.paper.keys import KEY_HEADER, WS_PATH
 from common.paper.model import Command, Event
 from common.paper.past_accounts import PastAccounts
@@ -134,6 +134,8 @@ class FaultyVenue:
     def plan(self, request: Request, now_ns: int) -> Plan:
         """Decide what happens to a request (or to a WebSocket handshake) that has arrived."""
         self.tick(now_ns)
+        if not self.faults.has_rules:
+            return PLAIN
         plan = self.faults.on_request(request, self._account(request), self._is_private(request), now_ns)
         answer = plan.answer
         if answer is None or request.path != _STATUS_PATH or answer.content_type != "application/json":
@@ -149,6 +151,8 @@ class FaultyVenue:
         if plan.answer is not None:
             return Ending(response=plan.answer)
         clock_ns = self.clock_ns(now_ns)
+        if not self.faults.has_rules:
+            return Ending(response=self.venue.handle(request, clock_ns))
         past: Past | None = None
         if plan.as_of_ns is not None and self._past is not None:
             past = self._past.at(plan.as_of_ns, plan.as_of_ns + clock_ns - now_ns)
