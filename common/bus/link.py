@@ -143,6 +143,7 @@ class Link:
                 body=call.body,
                 write=call.write,
                 total_s=None if call.timeout_ns is None else call.timeout_ns / NS_PER_S,
+                leave_by_mono_ns=call.leave_by_mono_ns,
             )
         except NoPaperExchange as error:
             self._fail(call, str(error))

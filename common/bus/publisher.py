@@ -100,6 +100,7 @@ class Publisher:
         self.last_numbers: dict[str, int] = {}
         self.sent = 0
         self._sequences: dict[bytes, int] = {}  # of every subject ever: beginning anew would look old to readers
+        self._subjects: dict[tuple[str, str], bytes] = {}
         self._retained: OrderedDict[bytes, _Retained] = OrderedDict()  # longest unsent first
         self._kept: dict[str, _Kept] = {}
         self._welcomes: dict[bytes, None] = {}  # prefixes subscribed to since the last welcome
@@ -121,7 +122,9 @@ class Publisher:
         assert self.identity.process in row.owners, (self.identity.process, topic)
         assert isinstance(message, row.schema), (topic, type(message).__name__)
         assert bool(key) == bool(row.key), (topic, key)
-        subject = encode_subject(topic, key)
+        subject = self._subjects.get((topic, key))
+        if subject is None:
+            subject = self._subjects[topic, key] = encode_subject(topic, key)
         body = encode_body(message)
         number = self._number(row, message, body) if row.kind == "event" else 0
         frame = self._send(subject, body, mono_ns, number, origin_ns, cause)

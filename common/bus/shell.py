@@ -318,7 +318,8 @@ class Shell:
         publisher = self._doors.publisher
         if publisher.socket in ready or now.mono_ns >= publisher.due_ns():
             publisher.tend(now.mono_ns)
-        self._inputs.flush()
+        if is_tick or self._inputs.is_full:
+            self._inputs.flush()
         self._pulse.progressed("main", clock.mono_ns())
 
     def _beat(self, now: Now) -> None:
