@@ -18,6 +18,7 @@ from common.effects import (
     Delivered,
     Drained,
     Effect,
+    Follow,
     Latch,
     Latched,
     Log,
@@ -149,6 +150,7 @@ class Coordinator:
         self.guards = Guards(self.settings.limits)
         effects: list[Effect] = [] if start.restored else [self.memory.keep()]
         effects += self.memory.reserve()
+        effects += self._catch_up()
         if start.latched:
             return effects + self.halt(CauseKind.EMERGENCY_STOP, start.latched, latch=False)
         if self.memory.facts.unexplained_usd_e6:
@@ -159,6 +161,12 @@ class Coordinator:
             self.commands.calibrates_held = self.memory.facts.intent is Intent.PAUSE
             effects += self.fire(Event.START, f"intent {self.memory.facts.intent}")
         return effects
+
+    def _catch_up(self) -> list[Effect]:
+        """Hear the events that were missed since the last life."""
+        facts = self.memory.facts
+        after = {"fill": facts.day.last_fill_number, "order_group": facts.group_event_number}
+        return [Follow(topic=topic, after=number) for topic, number in after.items() if number]
 
     def _note_state(self, message: Delivered) -> None:
         world = self.world
@@ -204,7 +212,7 @@ class Coordinator:
             return self.desk.settle(request_id, reply if isinstance(reply, ActionReply) else None, maybe_delivered)
         if self.conversation is not None and self.conversation.owns(request_id):
             return self.conversation.on_reply(request_id, reply, self.now)
-        return self.commands.on_reply(request_id, reply)
+        return self.guards.on_reply(request_id, reply, self) + self.commands.on_reply(request_id, reply)
 
     def _on_event(self, event: Delivered) -> list[Effect]:
         if isinstance(event, Error):

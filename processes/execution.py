@@ -20,6 +20,7 @@ from common.effects import (
     Die,
     Drained,
     Effect,
+    Follow,
     Latched,
     PeerGone,
     PeerUp,
@@ -167,7 +168,10 @@ class Execution:
         self.gate = Gate(self)
         self.writes = OrderWrites(self, reply_of)
         self.writes.cancel_all_acknowledged = self.halting.cancel_acknowledged
-        effects: list[Effect] = []
+        # What happened while we were away is heard first, from our last record on.
+        effects: list[Effect] = [
+            Follow(topic=topic, after=number) for topic, number in self.keeper.numbers_heard().items()
+        ]
         for order in list(self.keeper.live.values()):
             effects += self._doubt_what_was_under_way(order)
         for ticker in {order.ticker: None for order in self.keeper.live.values()}:

@@ -64,10 +64,10 @@ class GroupDesk:
         """Take the private stream's word about a group."""
         keeper = self.writes.executor.keeper
         ours = next((group for group in keeper.groups.values() if group.group_id == event.group_id), None)
-        if ours is None or event.event_type not in ("triggered", "reset"):
+        if ours is None or event.event_type not in ("triggered", "reset") or event.number <= ours.number:
             return []
         triggered = event.event_type == "triggered"
-        return keeper.note_group(GroupNoted(shard=ours.shard, group_id=ours.group_id, triggered=triggered))
+        return keeper.note_group(msgspec.structs.replace(ours, triggered=triggered, number=event.number))
 
     def tend(self) -> list[Effect]:
         """Make the groups that are wanted."""
@@ -101,9 +101,10 @@ class GroupDesk:
         self._under_way.discard(context.shard)
         keeper = self.writes.executor.keeper
         if isinstance(outcome, told.Ok):
-            group_id = str(outcome.value) if context.what == "create" else self.group_id(context.shard)
             self._wanted.pop(context.shard, None)
-            effects = keeper.note_group(GroupNoted(shard=context.shard, group_id=group_id))
+            before = keeper.groups.get(context.shard, GroupNoted(shard=context.shard, group_id=""))
+            group_id = str(outcome.value) if context.what == "create" else before.group_id
+            effects = keeper.note_group(msgspec.structs.replace(before, group_id=group_id, triggered=False))
             return effects + self._done(context.token, Done(success=True, detail=f"{context.what} done"))
         if context.what == "create":
             self._wanted[context.shard] = self.writes.executor.now.mono_ns + TRY_AGAIN_NS

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from common.clock import NS_PER_S
 from common.effects import Ask, Effect
-from common.messages import CauseKind, Fill, GroupReset, Order, OrderGroup, OrderState, Reconciliation
+from common.messages import (
+    CauseKind,
+    Done,
+    Fill,
+    GroupReset,
+    Order,
+    OrderGroup,
+    OrderState,
+    Reconciliation,
+    Reply,
+)
 from common.settings import LimitSettings
 from common.trading.day import LossWatch
 from common.units import USD_ONE_E6, format_dollars
@@ -20,6 +30,7 @@ MINUTE_NS, HOUR_NS = 60 * NS_PER_S, 3_600 * NS_PER_S
 DRIFTS_MAX = 3  # confirmed within an hour: halt
 UNEXPLAINED_MAX_USD_E6 = 20 * USD_ONE_E6
 RESET_TIMEOUT_NS = 10 * NS_PER_S
+RESET_AGAIN_NS = 2 * NS_PER_S
 SAVE_PEAK_NS = 10 * NS_PER_S
 NO_FAULT_OF_OURS = ("http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", "post_only_cross")
 
@@ -31,7 +42,7 @@ class Guards:
         self.limits = limits
         self.losses = LossWatch(limits)
         self.rejects: dict[str, deque[int]] = {}  # per market, "" for all
-        self.resets_due: dict[int, int] = {}  # shard -> when to reset its order group
+        self._resets: dict[str, int] = {}  # request -> shard of the order group it resets
         self._peak_saved_ns = 0
 
     # --- events ---
@@ -44,8 +55,9 @@ class Guards:
             case Fill():
                 if trader.memory.facts.day.note_fill(event.number, event.fee_usd_e6, event.qty_e2):
                     return [trader.memory.keep(sync=False)]
-            case OrderGroup(event_type="triggered"):
-                return self._on_trigger(event, trader)
+            case OrderGroup() if event.number > trader.memory.facts.group_event_number:
+                trader.memory.facts.group_event_number = event.number
+                return self._on_trigger(event, trader) if event.event_type == "triggered" else [trader.memory.keep()]
             case Reconciliation() if event.confirmed:
                 return self._on_drift(event, trader)
         return []
@@ -72,7 +84,10 @@ class Guards:
         if len(trips) >= self.limits.group_trips_per_hour:
             return trader.halt(CauseKind.ORDER_GROUP, f"the order group was triggered {len(trips)} times in an hour")
         trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", self.limits.group_pause_s)
-        self.resets_due[event.shard] = trader.now.mono_ns + self.limits.group_pause_s * NS_PER_S
+        due_ns = trader.now.wall_ns + self.limits.group_pause_s * NS_PER_S
+        trader.memory.facts.group_resets_wall_ns[event.shard] = due_ns
+        # What an earlier reset comes to says nothing about this trigger.
+        self._resets = {request_id: shard for request_id, shard in self._resets.items() if shard != event.shard}
         return [trader.memory.keep()]
 
     def _recent(self, times: list[int], trader: Trader) -> list[int]:
@@ -112,19 +127,29 @@ class Guards:
         passed = day.activity_refusal(self.limits)
         if passed:
             trader.set_timed_cause(CauseKind.LIMIT, passed, day.seconds_left(trader.now))
-        for shard, due_ns in list(self.resets_due.items()):
-            if trader.now.mono_ns >= due_ns:
-                del self.resets_due[shard]
+        for shard, due_ns in trader.memory.facts.group_resets_wall_ns.items():
+            if trader.now.wall_ns >= due_ns and shard not in self._resets.values():
                 effects.append(self._reset(shard, trader))
         return effects
 
     def _reset(self, shard: int, trader: Trader) -> Effect:
+        request_id = trader.request_id()
+        self._resets[request_id] = shard
         return Ask(
-            request_id=trader.request_id(),
-            owner="execution",
-            request=GroupReset(shard=shard),
-            timeout_ns=RESET_TIMEOUT_NS,
+            request_id=request_id, owner="execution", request=GroupReset(shard=shard), timeout_ns=RESET_TIMEOUT_NS
         )
+
+    def on_reply(self, request_id: str, reply: Reply | None, trader: Trader) -> list[Effect]:
+        """Take the answer to a reset; until one succeeded it is asked for again."""
+        shard = self._resets.pop(request_id, None)
+        if shard is None:
+            return []
+        resets = trader.memory.facts.group_resets_wall_ns
+        if isinstance(reply, Done) and (reply.success or reply.code == "no_group"):
+            resets.pop(shard, None)
+            return [trader.memory.keep()]
+        resets[shard] = trader.now.wall_ns + RESET_AGAIN_NS
+        return []
 
     def watch(self, trader: Trader) -> list[Effect]:
         """Hold the loss limits while the trader trades."""

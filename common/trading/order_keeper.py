@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from common.clock import Now
 from common.effects import Checkpoint, Effect, Persist, Publish
 from common.errors import BrokenInvariant
-from common.messages import Events, EventsSince, Order
+from common.messages import Events, EventsSince, Order, OrderState
 from common.trading.event_log import EventLog
-from common.trading.order_events import OrderEvent
+from common.trading.order_events import FillApplied, OrderEvent
 from common.trading.order_life import apply
 from common.trading.orders import OrderRecord, order_message
 
@@ -40,14 +41,23 @@ class Happened(Record, frozen=True, kw_only=True):
     client_order_id: str
     event: OrderEvent
     at_wall_ns: int
+    at_mono_ns: int = 0
 
 
 class GroupNoted(Record, frozen=True, kw_only=True):
-    """Our order group on a shard: its id, and whether it is triggered."""
+    """Our order group on a shard: its id ("" if it is gone), and whether it is triggered."""
 
     shard: int
     group_id: str
+    limit: int = 0  # contracts
     triggered: bool = False
+    number: int = 0  # of the last `order_group` event it includes
+
+
+class AllCancelled(Record, frozen=True, kw_only=True):
+    """The cancel of everything is about to be sent; it may reach orders of the minute after it."""
+
+    at_wall_ns: int
 
 
 class Whole(Record, frozen=True, kw_only=True):
@@ -57,10 +67,20 @@ class Whole(Record, frozen=True, kw_only=True):
     last_number: int
     events: tuple[Order, ...]
     groups: dict[int, GroupNoted]
+    all_cancelled_wall_ns: int = 0
+    last_fill_number: int = 0
+    last_forgotten: int = 0
 
+
+AnyRecord = Created | Happened | GroupNoted | AllCancelled | Whole
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Created | Happened | GroupNoted | Whole).decode
+_decode = msgspec.json.Decoder(AnyRecord).decode
+
+
+def number_of(client_order_id: str) -> int:
+    """Return the number at the end of an id of ours; they rise."""
+    return int(client_order_id.rpartition("-")[2])
 
 
 class OrderKeeper:
@@ -72,27 +92,37 @@ class OrderKeeper:
         self.groups: dict[int, GroupNoted] = {}
         self.log: EventLog[Order] = EventLog("order")
         self.live: dict[str, OrderRecord] = {}
+        self.all_cancelled_wall_ns = 0  # when the exchange was last told to cancel everything
+        self.last_fill_number = 0  # of the `fill` events that were applied to orders
+        self.last_forgotten = 0  # the number in the id of the newest order that was forgotten
         self._records = 0
         for record in records:
             self._restore(_decode(record))
 
     # --- restoring ---
 
-    def _restore(self, record: Created | Happened | GroupNoted | Whole) -> None:
+    def _restore(self, record: AnyRecord) -> None:
         self._records += 1
         match record:
             case Created():
                 self._add(record.order)
                 self._log(record.order, record.at_wall_ns)
             case Happened():
-                self._apply(self.orders[record.client_order_id], record.event, record.at_wall_ns)
+                self._apply(self.orders[record.client_order_id], record)
             case GroupNoted():
                 self.groups[record.shard] = record
+            case AllCancelled():
+                self.all_cancelled_wall_ns = record.at_wall_ns
             case Whole():
-                for order in record.orders:
-                    self._add(order)
-                self.groups = dict(record.groups)
-                self.log.restore_checkpoint(record.last_number, record.events)
+                self._restore_whole(record)
+
+    def _restore_whole(self, whole: Whole) -> None:
+        for order in whole.orders:
+            self._add(order)
+        self.groups = dict(whole.groups)
+        self.all_cancelled_wall_ns = whole.all_cancelled_wall_ns
+        self.last_fill_number, self.last_forgotten = whole.last_fill_number, whole.last_forgotten
+        self.log.restore_checkpoint(whole.last_number, whole.events)
 
     def _add(self, order: OrderRecord) -> None:
         self.orders[order.client_order_id] = order
@@ -104,15 +134,20 @@ class OrderKeeper:
     def _log(self, order: OrderRecord, at_wall_ns: int) -> Order:
         return self.log.append(order_message(order, at_wall_ns))
 
-    def _apply(self, order: OrderRecord, event: OrderEvent, at_wall_ns: int) -> Order | None:
+    def _apply(self, order: OrderRecord, happened: Happened) -> Order | None:
+        event = happened.event
+        if isinstance(event, FillApplied):
+            self.last_fill_number = max(self.last_fill_number, event.number)
         if not apply(order, event):
             return None
+        if not order.answered_mono_ns and order.state not in (OrderState.PENDING, OrderState.UNKNOWN):
+            order.answered_mono_ns = happened.at_mono_ns
         if order.order_id:
             self.by_order_id[order.order_id] = order
         if order.is_ended:
             self.live.pop(order.client_order_id, None)
             self._forget_oldest()
-        return self._log(order, at_wall_ns)
+        return self._log(order, happened.at_wall_ns)
 
     def _forget_oldest(self) -> None:
         if len(self.orders) - len(self.live) <= ENDED_KEPT:
@@ -120,6 +155,7 @@ class OrderKeeper:
         oldest = next(order for order in self.orders.values() if order.is_ended)
         del self.orders[oldest.client_order_id]
         self.by_order_id.pop(oldest.order_id, None)
+        self.last_forgotten = max(self.last_forgotten, number_of(oldest.client_order_id))
 
     # --- writing ---
 
@@ -137,7 +173,14 @@ class OrderKeeper:
             last_number=self.log.last_number,
             events=self.log.events[-EVENTS_IN_CHECKPOINT:],
             groups=self.groups,
+            all_cancelled_wall_ns=self.all_cancelled_wall_ns,
+            last_fill_number=self.last_fill_number,
+            last_forgotten=self.last_forgotten,
         )
+
+    def dump(self) -> bytes:
+        """Return everything that is known, for whoever looks into a broken invariant."""
+        return _encode(self._whole())
 
     def create(self, order: OrderRecord, at_wall_ns: int) -> list[Effect]:
         """Journal and publish a new order; the request may leave after these effects."""
@@ -147,13 +190,13 @@ class OrderKeeper:
         self._add(order)
         return [*effects, self._publish(self._log(order, at_wall_ns))]
 
-    def happen(self, order: OrderRecord, event: OrderEvent, at_wall_ns: int, sync: bool = False) -> list[Effect]:
+    def happen(self, order: OrderRecord, event: OrderEvent, now: Now, sync: bool = False) -> list[Effect]:
         """Let an event happen to an order; journal and publish what it changed."""
-        message = self._apply(order, event, at_wall_ns)
-        if message is None:
-            return []
-        record = Happened(client_order_id=order.client_order_id, event=event, at_wall_ns=at_wall_ns)
-        return [*self._keep(record, sync), self._publish(message)]
+        record = Happened(
+            client_order_id=order.client_order_id, event=event, at_wall_ns=now.wall_ns, at_mono_ns=now.mono_ns
+        )
+        message = self._apply(order, record)
+        return [] if message is None else [*self._keep(record, sync), self._publish(message)]
 
     def note_group(self, group: GroupNoted) -> list[Effect]:
         """Remember our order group on a shard."""
@@ -161,6 +204,11 @@ class OrderKeeper:
             return []
         self.groups[group.shard] = group
         return self._keep(group, sync=True)
+
+    def note_all_cancelled(self, at_wall_ns: int) -> list[Effect]:
+        """Remember that the exchange is about to be told to cancel everything."""
+        self.all_cancelled_wall_ns = at_wall_ns
+        return self._keep(AllCancelled(at_wall_ns=at_wall_ns), sync=True)
 
     def _publish(self, message: Order) -> Effect:
         return Publish(
@@ -170,6 +218,12 @@ class OrderKeeper:
 
     # --- questions ---
 
+    def numbers_heard(self) -> dict[str, int]:
+        """Return the number of the last event of each durable topic that our records include."""
+        groups = max((row.number for row in self.groups.values()), default=0)
+        heard = {"fill": self.last_fill_number, "order_group": groups}
+        return {topic: number for topic, number in heard.items() if number or self.orders}
+
     def find(self, client_order_id: str, order_id: str) -> OrderRecord | None:
         """Return an order of ours by either id."""
         return self.orders.get(client_order_id) or self.by_order_id.get(order_id)
@@ -177,6 +231,10 @@ class OrderKeeper:
     def live_in(self, ticker: str | None) -> Iterator[OrderRecord]:
         """Yield our live orders in a market, or everywhere."""
         yield from [order for order in self.live.values() if ticker in (None, order.ticker)]
+
+    def knew(self, client_order_id: str) -> bool:
+        """Say whether an id of ours that is not among the orders may have been: our memory is bounded."""
+        return number_of(client_order_id) <= self.last_forgotten
 
     def answer(self, request: EventsSince) -> Events:
         """Repeat order events for a reader that missed some."""
