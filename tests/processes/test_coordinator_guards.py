@@ -1,0 +1,277 @@
+"""The coordinator's cash recovery, flatten, guards and exit rules."""
+
+from __future__ import annotations
+
+from common.clock import Now
+from common.effects import (
+    Answered,
+)
+from common.messages import (
+    ActionReply,
+    Cancel,
+    Cause,
+    CauseKind,
+    Difference,
+    Done,
+    Error,
+    Fill,
+    GroupReset,
+    Order,
+    OrderGroup,
+    OrderState,
+    Outcome,
+    Place,
+    Position,
+    Pricing,
+    Purpose,
+    Reconciliation,
+    State,
+    SyncNow,
+    TraderState,
+)
+from common.settings import ExitSettings, Settings
+from common.units import USD_ONE_E6
+from tests.processes.coordinator_stage import (
+    TICKER,
+    Stage,
+    account,
+    answers,
+    published,
+)
+
+# --- cash ---
+
+
+def position(now: Now, ticker: str = TICKER, held_e2: int = 10_000, worth_usd_e6: int = 60 * USD_ONE_E6) -> Position:
+    return Position(
+        ticker=ticker, position_e2=held_e2, cost_usd_e6=49 * USD_ONE_E6, liquidation_usd_e6=worth_usd_e6,
+        opened_wall_ns=now.wall_ns,
+    )  # fmt: skip
+
+
+def test_low_cash_sells_verifies_and_is_ready_again() -> None:
+    stage = Stage()
+    effects = stage.give(position(stage.now)) + stage.world(50 * USD_ONE_E6)
+    stage.answer_sync(effects, 50 * USD_ONE_E6)
+    assert stage.state is State.LOW_CASH
+    effects = stage.wait(1.5)
+    assert stage.state is State.RECOVER_CASH
+    [cancel] = stage.asked(effects, Cancel)
+    effects = stage.give(Answered(request_id=cancel.request_id, reply=ActionReply(outcome=Outcome.DONE)))
+    effects += stage.wait(0.5)
+    [ask] = stage.asked(effects, Place)
+    place = ask.request
+    assert isinstance(place, Place)
+    assert (place.side, place.qty_e2, place.pricing, place.purpose) == (
+        "ask", 10_000, Pricing.AGGRESSIVE, Purpose.RECOVERY,
+    )  # fmt: skip
+    effects = stage.give(
+        Answered(request_id=ask.request_id, reply=ActionReply(outcome=Outcome.DONE, filled_e2=10_000)),
+        position(stage.now, held_e2=0, worth_usd_e6=0),
+    )
+    effects += stage.wait(0.5)
+    effects = stage.answer_sync(effects, 200 * USD_ONE_E6) + stage.wait(0.5)
+    assert stage.state is State.CALIBRATING
+    stage.answer_sync(effects, 200 * USD_ONE_E6)
+    assert stage.state is State.READY
+
+
+def test_low_cash_without_anything_to_sell_is_an_uncounted_error_that_looks_again() -> None:
+    stage = Stage().ready(50 * USD_ONE_E6)
+    assert stage.state is State.LOW_CASH
+    stage.wait(1.5)
+    assert stage.state is State.ERROR
+    assert [cause.kind for cause in stage.core.causes()] == [CauseKind.NO_CASH]
+    assert stage.core.memory.facts.tries == 0
+    effects = stage.wait(31)
+    assert stage.asked(effects, SyncNow), "cash is looked at again every 30 s"
+
+
+def test_no_cash_tries_again_as_soon_as_a_position_can_be_sold() -> None:
+    stage = Stage().ready(50 * USD_ONE_E6)
+    stage.wait(1.5)
+    assert stage.state is State.ERROR
+    stage.give(position(stage.now))
+    assert stage.state is State.CALIBRATING
+
+
+# --- flatten ---
+
+
+def test_flatten_closes_everything_and_stays_paused() -> None:
+    stage = Stage().ready()
+    stage.give(position(stage.now, held_e2=-300))
+    token, effects = stage.command("flatten")
+    effects += stage.wait(0.5)
+    assert stage.state is State.PAUSED
+    cancel = stage.asked(effects, Cancel)[-1]
+    effects = stage.give(Answered(request_id=cancel.request_id, reply=ActionReply(outcome=Outcome.DONE)))
+    effects += stage.wait(0.5)
+    [ask] = stage.asked(effects, Place)
+    place = ask.request
+    assert isinstance(place, Place)
+    assert (place.side, place.qty_e2, place.purpose) == ("bid", 300, Purpose.FLATTEN)
+    effects = stage.give(
+        Answered(request_id=ask.request_id, reply=ActionReply(outcome=Outcome.DONE, filled_e2=300)),
+        position(stage.now, held_e2=0),
+    )
+    effects += stage.wait(0.5)
+    effects = stage.answer_sync(effects) + stage.wait(0.5)
+    [reply] = answers(effects, token)
+    assert isinstance(reply, Done)
+    assert reply.success, reply.detail
+    assert stage.state is State.PAUSED
+
+
+# --- guards ---
+
+
+def rejected(code: str, number: int = 1) -> Order:
+    return Order(
+        number=number, client_order_id=f"t2-abc-{number}", ticker=TICKER, side="bid", price_e4=4_900, initial_e2=100,
+        filled_e2=0, remaining_e2=0, state=OrderState.REJECTED, purpose=Purpose.OPEN, pricing=Pricing.PASSIVE,
+        reason=f"rejected: {code}",
+    )  # fmt: skip
+
+
+def test_five_rejects_in_a_minute_take_the_market_off() -> None:
+    stage = Stage().ready()
+    for number in range(5):
+        stage.give(rejected("insufficient_balance", number))
+    token, effects = stage.act()
+    [reply] = answers(effects, token)
+    assert isinstance(reply, ActionReply)
+    assert reply.code == "market"
+
+
+def test_post_only_crosses_are_no_faults() -> None:
+    stage = Stage().ready()
+    for number in range(30):
+        stage.give(rejected("post_only_cross", number))
+    assert stage.state is State.READY
+    _, effects = stage.act()
+    assert stage.asked(effects, Place)
+
+
+def test_twenty_rejects_pause_for_a_minute() -> None:
+    stage = Stage().ready()
+    for number in range(20):
+        stage.give(rejected("insufficient_balance", number))
+    assert stage.state is State.PAUSED
+    effects = stage.wait(61)
+    stage.answer_sync(effects)
+    assert stage.state is State.READY
+
+
+def test_a_triggered_group_pauses_is_reset_and_halts_the_third_time() -> None:
+    stage = Stage().ready()
+    for count in range(1, 4):
+        stage.give(OrderGroup(number=count, group_id="g", event_type="triggered"))
+        if count == 3:
+            break
+        assert stage.state is State.PAUSED
+        effects = stage.wait(61)
+        assert len(stage.asked(effects, GroupReset)) == 1
+        stage.answer_sync(effects)
+        assert stage.state is State.READY
+    assert stage.state is State.HALTED
+
+
+def test_a_loss_must_stand_for_a_while_before_it_halts() -> None:
+    stage = Stage().ready()
+    lost = account(10_000 * USD_ONE_E6, liquidation_usd_e6=9_850 * USD_ONE_E6)
+    stage.give(lost)
+    stage.wait(2)
+    assert stage.state is State.READY
+    stage.give(account(10_000 * USD_ONE_E6))
+    stage.wait(2)
+    stage.give(lost)
+    stage.wait(3.5)
+    assert stage.state is State.HALTED
+    assert [cause.kind for cause in stage.core.causes()] == [CauseKind.LOSS_LIMIT]
+
+
+def test_the_days_loss_is_remembered_over_a_restart() -> None:
+    stage = Stage().ready()
+    stage.wait(11)
+    after = stage.restart().ready()
+    after.give(account(10_000 * USD_ONE_E6, liquidation_usd_e6=9_850 * USD_ONE_E6))
+    after.wait(4)
+    assert after.state is State.HALTED
+
+
+def test_fees_of_the_day_pause_until_the_day_ends() -> None:
+    stage = Stage().ready()
+    fill = Fill(
+        number=1, fill_id="f", order_id="o", client_order_id="t2-abc-1", ticker=TICKER, side="bid", price_e4=5_000,
+        qty_e2=100, is_taker=True, fee_usd_e6=26 * USD_ONE_E6, position_e2=100, realised_usd_e6=0, cash_usd_e6=0,
+    )  # fmt: skip
+    stage.give(fill)
+    stage.wait(0.5)
+    assert stage.state is State.PAUSED
+    assert [cause.kind for cause in stage.core.causes()] == [CauseKind.LIMIT]
+
+
+def reconciliation(kind: str, ours: str, theirs: str) -> Reconciliation:
+    return Reconciliation(
+        number=1, reason="periodic", complete=True, sent_wall_ns=0, sent_mono_ns=0, as_of_wall_ns=0, duration_s=0.1,
+        differences=(Difference(kind=kind, key="0" if kind == "cash" else TICKER, ours=ours, exchange=theirs),),
+        confirmed=True,
+    )  # fmt: skip
+
+
+def test_confirmed_position_drift_recalibrates_and_halts_the_third_time() -> None:
+    stage = Stage().ready()
+    for count in range(1, 4):
+        effects = stage.give(reconciliation("position", "100", "200")) + stage.wait(0.25)
+        if count < 3:
+            assert stage.state is State.CALIBRATING
+            stage.answer_sync(effects)
+            assert stage.state is State.READY
+    assert stage.state is State.HALTED
+
+
+def test_unexplained_cash_waits_for_the_operator_also_after_a_restart() -> None:
+    stage = Stage().ready()
+    stage.give(reconciliation("cash", "0", str(25 * USD_ONE_E6)))
+    stage.wait(0.5)
+    assert stage.state is State.PAUSED
+    after = stage.restart()
+    after.world()
+    after.wait(11)
+    assert after.state is State.PAUSED
+    _, effects = after.command("resume")
+    after.answer_sync(effects + after.wait(0.5))
+    assert after.state is State.READY
+
+
+def test_a_small_cash_difference_pauses_nothing() -> None:
+    stage = Stage().ready()
+    stage.give(reconciliation("cash", "0", str(USD_ONE_E6)))
+    stage.wait(1)
+    assert stage.state is State.READY
+
+
+def test_a_wrong_answer_that_another_process_met_is_an_error() -> None:
+    stage = Stage().ready()
+    stage.give(Error(process="sync", error="HTTP 401", context="sync", at_wall_ns=0, cause=CauseKind.UNAUTHORISED))
+    assert stage.state is State.ERROR
+
+
+def test_exit_rules_close_by_themselves() -> None:
+    stage = Stage(Settings(exits=ExitSettings(take_profit_price_e4=500))).ready()
+    gained = Position(ticker=TICKER, position_e2=200, cost_usd_e6=200 * 4_000, liquidation_usd_e6=0, opened_wall_ns=1)
+    effects = stage.give(gained)
+    [ask] = stage.asked(effects, Place)
+    assert isinstance(ask.request, Place)
+    assert (ask.request.side, ask.request.qty_e2, ask.request.purpose) == ("ask", 200, Purpose.EXIT)
+
+
+def test_state_is_published_once_per_change() -> None:
+    stage = Stage().ready()
+    before = [message for message in published(stage.effects, "trader_state") if isinstance(message, TraderState)]
+    assert before[-1].state is State.READY
+    assert before[-1].last_transition == "CALIBRATING → READY"
+    assert not published(stage.wait(5), "trader_state")
+    assert isinstance(before[-1].causes, tuple)
+    assert all(isinstance(cause, Cause) for cause in before[-1].causes)
