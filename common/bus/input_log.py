@@ -43,7 +43,7 @@ class InputLog:
         self._path = path
         self._log = log
         self._bytes_max = bytes_max
-        self._noted: list[tuple[Delivered, bytes | None, Now] | list[Effect]] = []
+        self._noted: list[tuple[Delivered, bytes | None, Now] | int] = []
         self._writer: files.Writer | None = self._begin()
 
     @property
@@ -56,9 +56,9 @@ class InputLog:
         self._noted.append((message, body, now))
 
     def returned(self, returned: list[Effect]) -> None:
-        """Note what the core answered to the last input."""
+        """Note what the core answered to the last input; at once, as the list is the core's."""
         if returned:
-            self._noted.append(returned)
+            self._noted.append(check(returned))
 
     def flush(self) -> None:
         """Write what was noted. A log that cannot be written ends there: trading does not depend on it."""
@@ -86,9 +86,9 @@ class InputLog:
         return files.Writer.open(self._path, KIND)[0]
 
 
-def _record(noted: tuple[Delivered, bytes | None, Now] | list[Effect]) -> bytes:
-    if isinstance(noted, list):
-        return _EFFECTS + _CHECK.pack(check(noted))
+def _record(noted: tuple[Delivered, bytes | None, Now] | int) -> bytes:
+    if isinstance(noted, int):
+        return _EFFECTS + _CHECK.pack(noted)
     message, body, now = noted
     return _INPUT + _TIMES.pack(*now) + (encode_json(message) if body is None else body)
 

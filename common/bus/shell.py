@@ -244,10 +244,10 @@ class Shell:
         now = clock.read()
         self._inputs.delivered(delivery.message, delivery.body, now)
         returned = self._core.update(delivery.message, now)
-        self._inputs.returned(returned)
         for effect in returned:
             carry_out = self._carriers.get(type(effect), self._to_link)
             carry_out(effect)
+        self._inputs.returned(returned)
 
     # --- effects ---
 
