@@ -226,6 +226,7 @@ class RestCall(Effect, frozen=True, kw_only=True):
     body: bytes = b""
     write: bool = False  # uses the order writes' timeouts and the trade key
     timeout_ns: int | None = None
+    leave_by_mono_ns: int | None = None  # later than this not one byte leaves: `RestFailure`, not `maybe_sent`
 
 
 class StreamOpen(Effect, frozen=True, kw_only=True):

@@ -17,16 +17,18 @@ from common.effects import (
     Answered,
     Asked,
     Delivered,
-    Die,
     Drained,
     Effect,
+    EventsLost,
     Follow,
     Latched,
+    Log,
     PeerGone,
     PeerUp,
     Publish,
     RestFailure,
     RestReply,
+    Retire,
     Start,
     SubjectStale,
     Unanswered,
@@ -38,6 +40,7 @@ from common.messages import (
     Account,
     AccountOrder,
     ActionReply,
+    Activity,
     Amend,
     Book,
     Cancel,
@@ -57,33 +60,24 @@ from common.messages import (
     Place,
     Position,
     RateLimits,
-    ReadOrder,
     Reconciliation,
-    State,
     TraderState,
 )
 from common.settings import Settings
-from common.trading.evidence import evidence_of_lookup, evidence_of_read, evidence_of_stream
 from common.trading.foreign import ForeignOrders
-from common.trading.gate import Gate
+from common.trading.gate import VERDICT_MAX_AGE_NS, Gate
 from common.trading.halting import Halting
 from common.trading.lookups import Lookups
-from common.trading.order_events import (
-    AnswerMissing,
-    ExpiryPassed,
-    FillApplied,
-    MarketFinalised,
-    Operation,
-    OrderEvent,
-)
+from common.trading.order_events import AnswerMissing, Operation, OrderEvent
 from common.trading.order_keeper import OrderKeeper
+from common.trading.order_news import OrderNews
 from common.trading.orders import OrderRecord, open_order
 from common.trading.refusals import Code, Refusal
 from common.trading.resting_rules import RestingRules
+from common.trading.surroundings import Surroundings
 
 TICK_NS = NS_PER_S // 4
-EXPIRY_GRACE_NS = 3 * NS_PER_S
-LIST_LAG_NS = 5 * NS_PER_S  # an order younger than this may be missing from a list
+DAY_NS = 86_400 * NS_PER_S
 
 
 class Execution:
@@ -94,27 +88,30 @@ class Execution:
         self.settings = Settings()
         self.session = ""
         self.prefix = "t2-"
-        self.halted = ""
-        self.knows_halt = False  # the coordinator is in HALTED as well, so its leaving it ends ours
-        self.trader: TraderState | None = None
-        self.highest_epoch = 0
-        self.books: dict[str, Book] = {}
-        self.markets: dict[str, Market] = {}
-        self.exchanges: dict[int, Exchange] = {}
-        self.positions: dict[str, Position] = {}
-        self.accounts: dict[int, Account] = {}
-        self.keeper = OrderKeeper()
-        self.foreign = ForeignOrders()
-        self.rules = RestingRules(0, 0)
         self.requests = 0
+        self.placed_day = -1
+        self.published: dict[str, OpenOrders] = {}
+        self.counts = dict.fromkeys(
+            ("placed", "placed_today", "refused", "rejected", "unknown", "amended", "cancelled", "fills", "foreign"), 0
+        )
+        self.counts["lookups"] = 0
+        self.around = Surroundings()
+        self.foreign = ForeignOrders()
+        self._build(())
+
+    def _build(self, restored: tuple[bytes, ...]) -> None:
+        """Make the parts, from the journal's records."""
+        limits, timeouts = self.settings.limits, self.settings.timeouts
+        self.keeper = OrderKeeper(restored)
+        self.rules = RestingRules(
+            timeouts.coordinator_silence_ms * NS_PER_MS, limits.cancel_before_close_s * NS_PER_S, self.now.mono_ns
+        )
         self.gate = Gate(self)
         self.writes = OrderWrites(self, reply_of)
         self.lookups = Lookups(self)
+        self.news = OrderNews(self, self.lookups)
         self.halting = Halting(self)
-        self.published: dict[str, OpenOrders] = {}
-        self.placed_day = -1
-        self.counts = {"placed": 0, "placed_today": 0, "refused": 0, "rejected": 0, "unknown": 0, "amended": 0}
-        self.counts |= {"cancelled": 0, "fills": 0, "foreign": 0, "lookups": 0}
+        self.writes.cancel_all_acknowledged = self.halting.cancel_acknowledged
 
     # --- the door ---
 
@@ -129,21 +126,21 @@ class Execution:
             case Drained() | Wake():
                 return self._finish()
             case Fill():
-                return self._on_fill(message)
+                return self.news.on_fill(message)
             case AccountOrder():
-                return self._on_account_order(message)
+                return self.news.on_account_order(message)
             case Reconciliation():
-                return self._on_reconciliation(message)
+                return self.news.on_reconciliation(message) + self.halting.on_reconciliation(message)
             case OrderGroup():
                 return self.writes.groups.on_event(message)
             case Answered(reply=LookupReply() as reply):
-                return self._on_lookup(message.request_id, reply)
+                return self.news.on_lookup(message.request_id, reply)
             case Answered() | Unanswered():
                 self.lookups.failed(message.request_id)
             case Start():
                 return self._start(message)
             case _:
-                self._note_state(message)
+                return self._note_state(message)
         return []
 
     def summary(self, now: Now) -> tuple[str, bool]:
@@ -156,30 +153,28 @@ class Execution:
         """Return the heartbeat's counters."""
         return {**self.counts, "live": len(self.keeper.live), "foreign_live": len(self.foreign.orders)}
 
+    # --- start ---
+
     def _start(self, start: Start) -> list[Effect]:
         self.settings = msgspec.json.decode(start.config, type=Settings)
         self.session = start.session
         self.prefix = f"t2-{start.journal_id}-"
-        self.halted, self.knows_halt = start.latched, bool(start.latched)
-        self.keeper = OrderKeeper(start.restored)
-        limits, timeouts = self.settings.limits, self.settings.timeouts
-        self.rules = RestingRules(timeouts.coordinator_silence_ms * NS_PER_MS, limits.cancel_before_close_s * NS_PER_S)
-        self.rules.coordinator_gone_ns = self.now.mono_ns
-        self.gate = Gate(self)
-        self.writes = OrderWrites(self, reply_of)
-        self.writes.cancel_all_acknowledged = self.halting.cancel_acknowledged
+        self._build(start.restored)
+        self.halting.restore(start.latched, self.keeper.all_cancelled_wall_ns)
         # What happened while we were away is heard first, from our last record on.
         effects: list[Effect] = [
             Follow(topic=topic, after=number) for topic, number in self.keeper.numbers_heard().items()
         ]
         for order in list(self.keeper.live.values()):
             effects += self._doubt_what_was_under_way(order)
-        for ticker in {order.ticker: None for order in self.keeper.live.values()}:
-            self.gate.touch(ticker)
+            self.touch(order.ticker)
+        self._count_placed_today()
         return effects
 
     def _doubt_what_was_under_way(self, order: OrderRecord) -> list[Effect]:
-        """An answer that the last life waited for never came: signed no later than now."""
+        """An answer that the last life waited for never came: signed no later than now. A cancel is tried again."""
+        if order.state is OrderState.CANCELLING:
+            self.writes.canceller.want(order, "a cancel was under way at the restart")
         operation = {
             OrderState.PENDING: Operation.CREATE,
             OrderState.AMENDING: Operation.AMEND,
@@ -189,67 +184,87 @@ class Execution:
             return []
         return self.happen(order, AnswerMissing(operation=operation, signed_wall_ns=self.now.wall_ns))
 
+    def _count_placed_today(self) -> None:
+        self.placed_day = day = self.now.wall_ns // DAY_NS
+        self.counts["placed_today"] = sum(
+            1 for row in self.keeper.orders.values() if row.created_wall_ns // DAY_NS == day
+        )
+
+    # --- what the parts use ---
+
+    @property
+    def halted(self) -> str:
+        """The reason of the halt that stands, or ''."""
+        return self.halting.reason
+
     def request_id(self) -> str:
         """Return an id for a request of ours."""
         self.requests += 1
         return f"{self.session}-{self.requests}"
 
+    def touch(self, ticker: str) -> None:
+        """Remember that a market's orders or position changed."""
+        self.gate.touch(ticker)
+
     def happen(self, order: OrderRecord, event: OrderEvent, sync: bool = False) -> list[Effect]:
         """Let an event happen to an order, and remember that its market's open orders changed."""
-        effects = self.keeper.happen(order, event, self.now.wall_ns, sync)
+        effects = self.keeper.happen(order, event, self.now, sync)
         if effects:
-            self.gate.touch(order.ticker)
+            self.touch(order.ticker)
         if order.is_ended:
             self.gate.note_ended(order)
         return effects
 
     # --- states ---
 
-    def _note_state(self, message: Delivered) -> None:
+    def _note_state(self, message: Delivered) -> list[Effect]:
         match message:
-            case Book():
-                self.books[message.ticker] = message
             case Decision():
                 self.rules.decided_ns[message.ticker] = self.now.mono_ns
             case TraderState():
                 self._note_trader(message)
-            case Market():
-                self.markets[message.ticker] = message
+            case Book() | Market() | Exchange():
+                self.around.note(message)
             case Position():
-                self.positions[message.ticker] = message
-                self.gate.touch(message.ticker)
+                self.around.note(message)
+                self.touch(message.ticker)
             case Account():
-                self.accounts[message.shard] = message
-            case Exchange():
-                self.exchanges[message.shard] = message
+                self.around.note(message)
+                self.gate.touch_unsettled()
             case RateLimits():
                 self.writes.note_limits(message)
             case Latched():
-                self.halted = message.reason
-            case PeerUp(process="coordinator"):
-                self.rules.coordinator_gone_ns = None
+                self.halting.reason = message.reason
+            case PeerUp(process="coordinator") if self.around.trader is not None:
+                self.rules.coordinator_heard()
             case PeerGone(process="coordinator"):
-                self.rules.coordinator_gone_ns = self.now.mono_ns
+                self.rules.coordinator_lost(self.now.mono_ns)
             case SubjectStale():
-                self._forget(message)
+                return self._forget(message)
+            case EventsLost():
+                self.news.suspect_all()
+                lost = message.last - message.first + 1
+                return [Log(level="error", event="events_lost", fields={"topic": message.topic, "events": lost})]
+        return []
 
     def _note_trader(self, trader: TraderState) -> None:
-        if trader.epoch >= self.highest_epoch:
-            self.highest_epoch = trader.epoch
-            self.trader = trader
-            self.rules.coordinator_gone_ns = None
-            was_known, self.knows_halt = self.knows_halt, trader.state is State.HALTED
-            if was_known and not self.knows_halt:
-                self.halted = ""
+        is_first = not self.around.highest_epoch
+        if self.around.note_trader(trader):
+            self.rules.coordinator_heard()
+            self.halting.note_trader(trader, is_first)
 
-    def _forget(self, stale: SubjectStale) -> None:
-        if stale.topic == "book":
-            self.books.pop(stale.key, None)
-        elif stale.topic == "trader_state":
-            self.trader = None
-            self.rules.coordinator_gone_ns = self.now.mono_ns
-        elif stale.topic == "account":
-            self.accounts.pop(int(stale.key), None)
+    def _forget(self, stale: SubjectStale) -> list[Effect]:
+        """Forget what nobody vouches for; of a market that is gone everything, once nothing is left in it."""
+        self.around.forget(stale)
+        if stale.topic == "trader_state":
+            silence_ns = self.settings.timeouts.coordinator_silence_ms * NS_PER_MS
+            self.rules.coordinator_lost(self.now.mono_ns - silence_ns)  # it was silent for as long already
+        ticker = stale.key
+        if stale.topic != "market" or any(self.keeper.live_in(ticker)) or not self.gate.forget(ticker):
+            return []
+        self.around.markets.pop(ticker, None)
+        self.rules.forget(ticker)
+        return [Retire(topic="open_orders", key=ticker)] if self.published.pop(ticker, None) else []
 
     # --- requests ---
 
@@ -271,6 +286,7 @@ class Execution:
 
     def _refuse(self, token: str, code: str, reason: str) -> list[Effect]:
         self.counts["refused"] += 1
+        self.counts[f"refused_{code}"] = self.counts.get(f"refused_{code}", 0) + 1
         return [Answer(token=token, reply=ActionReply(outcome=Outcome.REFUSED, code=code, reason=reason))]
 
     def _place(self, place: Place, token: str) -> list[Effect]:
@@ -287,7 +303,7 @@ class Execution:
         self._count_placed()
         effects = self.keeper.create(order, self.now.wall_ns)
         self.gate.commit(order)
-        return effects + self.writes.create(order, token)
+        return effects + self.writes.create(order, token, place.decided_mono_ns + VERDICT_MAX_AGE_NS)
 
     def _last_refusal(self, order: OrderRecord) -> Refusal | None:
         """Return what still forbids an admitted order: the minute after a cancel of all, the group, the budget."""
@@ -300,9 +316,8 @@ class Execution:
         return None if self.writes.take_create_token() else Refusal(Code.RATE, "no token left for an order")
 
     def _count_placed(self) -> None:
-        day = self.now.wall_ns // (86_400 * NS_PER_S)
-        if day != self.placed_day:
-            self.placed_day, self.counts["placed_today"] = day, 0
+        if self.now.wall_ns // DAY_NS != self.placed_day:
+            self._count_placed_today()
         self.counts["placed"] += 1
         self.counts["placed_today"] += 1
 
@@ -318,7 +333,7 @@ class Execution:
         if not self.writes.take_amend_token(order):
             return self._refuse(token, Code.RATE, "no token left for an amend")
         is_reprice = terms.price_e4 != order.terms.price_e4
-        effects = self.writes.amend(order, terms, token)
+        effects = self.writes.amend(order, terms, token, amend.decided_mono_ns + VERDICT_MAX_AGE_NS)
         self.gate.commit(order, is_reprice)
         return effects
 
@@ -333,77 +348,12 @@ class Execution:
         self.writes.canceller.wait(token, orders, self.now)
         return []
 
-    # --- news of orders ---
-
-    def _on_fill(self, fill: Fill) -> list[Effect]:
-        self.counts["fills"] += 1
-        order = self.keeper.find(fill.client_order_id, fill.order_id)
-        if order is None:
-            return self._is_stranger(fill.client_order_id, "fill")
-        event = FillApplied(fill_id=fill.fill_id, number=fill.number, qty_e2=fill.qty_e2, order_id=fill.order_id)
-        return self.happen(order, event)
-
-    def _is_stranger(self, client_order_id: str, what: str) -> list[Effect]:
-        """An order with our prefix that our journal does not know is the one thing that must never be."""
-        if not client_order_id.startswith(self.prefix):
-            return []
-        if int(client_order_id.removeprefix(self.prefix)) < self._oldest_number():
-            return []  # ended, and forgotten by our bounded memory
-        return [Die(reason=f"{what} of {client_order_id}, which our journal does not know")]
-
-    def _oldest_number(self) -> int:
-        first = next(iter(self.keeper.orders), "")
-        return int(first.removeprefix(self.prefix)) if first else 0
-
-    def _on_account_order(self, news: AccountOrder) -> list[Effect]:
-        order = self.keeper.find(news.client_order_id, news.order_id)
-        if order is None:
-            died = self._is_stranger(news.client_order_id, "order")
-            changed = self.foreign.note(news)
-            if changed:
-                self.counts["foreign"] += 1
-                self.gate.touch(changed)
-            return died
-        event = evidence_of_stream(news)
-        return self.happen(order, event) if event is not None else []
-
-    def _on_lookup(self, request_id: str, reply: LookupReply) -> list[Effect]:
-        order = self.lookups.answered(request_id)
-        if order is None or order.is_ended:
-            return []
-        event = evidence_of_lookup(order, reply, self.lookups.window_ns)
-        return self.happen(order, event) if event is not None else []
-
-    def _on_reconciliation(self, sync: Reconciliation) -> list[Effect]:
-        effects = self.halting.on_reconciliation(sync)
-        if not sync.complete:
-            return effects
-        strangers = []
-        listed: dict[str, ReadOrder] = {}
-        for row in sync.resting:
-            order = self.keeper.find(row.client_order_id, row.order_id)
-            if order is None:
-                strangers.append(row)
-                effects += self._is_stranger(row.client_order_id, "order")
-                continue
-            listed[order.client_order_id] = row
-            event = evidence_of_read(order, row, sync.as_of_wall_ns, self.lookups.window_ns)
-            if event is not None and not order.is_ended:
-                effects += self.happen(order, event)
-        for ticker in sorted(self.foreign.reconcile(strangers, sync.as_of_wall_ns)):
-            self.gate.touch(ticker)
-        for order in self.keeper.live.values():
-            settled_ns = sync.sent_wall_ns - LIST_LAG_NS
-            if order.client_order_id not in listed and max(order.created_wall_ns, order.terms_wall_ns) < settled_ns:
-                self.lookups.suspect(order)
-        return effects
-
     # --- after every drain ---
 
     def _finish(self) -> list[Effect]:
         effects: list[Effect] = []
-        self._obey_rules()
-        effects += self._watch_time()
+        effects += self._obey_rules()
+        effects += self.news.watch_time()
         effects += self.lookups.ask()
         effects += self.halting.tend()
         if self.halting.wants_cancel_all():
@@ -412,27 +362,27 @@ class Execution:
         effects += self._publish_open_orders()
         return [*effects, WakeAt(mono_ns=self.now.mono_ns + TICK_NS)]
 
-    def _obey_rules(self) -> None:
+    def _obey_rules(self) -> list[Effect]:
         """Want those of our orders gone that may not rest any more."""
-        everywhere = f"halted: {self.halted}" if self.halted else self.rules.everywhere(self.trader, self.now)
+        around = self.around
+        everywhere = f"halted: {self.halted}" if self.halted else self.rules.everywhere(around.trader, self.now)
+        gone: dict[str, int] = {}
         for order in self.keeper.live.values():
-            reason = everywhere or self.rules.in_market(
-                order.ticker, self.books.get(order.ticker), self.markets.get(order.ticker), self.now
+            ticker = order.ticker
+            in_market = self.rules.in_market(ticker, around.books.get(ticker), around.markets.get(ticker), self.now)
+            reason = everywhere or in_market
+            if reason and order.rests and self.writes.canceller.want(order, reason):
+                gone[reason] = gone.get(reason, 0) + 1
+        return [
+            Publish(
+                topic="activity",
+                message=Activity(
+                    process="execution", kind="orders_withdrawn", at_wall_ns=self.now.wall_ns,
+                    detail=f"{count} resting {'order' if count == 1 else 'orders'}: {reason}",
+                ),
             )
-            if reason and order.rests:
-                self.writes.canceller.want(order, reason)
-
-    def _watch_time(self) -> list[Effect]:
-        """Tell orders what time tells: their expiry passed, their market is final."""
-        effects: list[Effect] = []
-        for order in list(self.keeper.live.values()):
-            expires_ns = order.terms.expires_wall_ns
-            if expires_ns is not None and self.now.wall_ns > expires_ns + EXPIRY_GRACE_NS and order.ended_as is None:
-                effects += self.happen(order, ExpiryPassed())
-            market = self.markets.get(order.ticker)
-            if market is not None and market.status == "finalized" and order.ended_as is None:
-                effects += self.happen(order, MarketFinalised())
-        return effects
+            for reason, count in gone.items()
+        ]  # fmt: skip
 
     def _publish_open_orders(self) -> list[Effect]:
         effects: list[Effect] = []

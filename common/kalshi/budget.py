@@ -41,6 +41,13 @@ class TokenBucket:
         self._tokens_e9 = self._capacity_e9
         self._filled_mono_ns = now_mono_ns
 
+    def resize(self, limit: BucketLimit, now_mono_ns: int) -> None:
+        """Take another size and pace; what was spent stays spent."""
+        self._fill(now_mono_ns)
+        self._refill_per_s = limit.refill_per_s
+        self._capacity_e9 = limit.capacity * NS_PER_S
+        self._tokens_e9 = min(self._tokens_e9, self._capacity_e9)
+
     def _fill(self, now_mono_ns: int) -> None:
         elapsed_ns = now_mono_ns - self._filled_mono_ns
         if elapsed_ns > 0:
@@ -91,10 +98,18 @@ class Budget:
         assert 0 <= read_percent <= 100
         assert 0 <= write_percent <= 100
         self._costs = costs
+        self._read_percent = read_percent
+        self._write_percent = write_percent
         self._read = TokenBucket(_share(limits.read, read_percent), now_mono_ns)
         self._write = TokenBucket(_share(limits.write, write_percent), now_mono_ns)
-        balance_per_s = 1 if limits.tier in _SLOW_BALANCE_TIERS else 5
-        self._balance = TokenBucket(BucketLimit(balance_per_s, 1), now_mono_ns)
+        self._balance = TokenBucket(_balance_limit(limits), now_mono_ns)
+
+    def adopt(self, limits: AccountLimits, costs: EndpointCosts, now_mono_ns: int) -> None:
+        """Take what the exchange says of the account's limits, without refilling anything."""
+        self._costs = costs
+        self._read.resize(_share(limits.read, self._read_percent), now_mono_ns)
+        self._write.resize(_share(limits.write, self._write_percent), now_mono_ns)
+        self._balance.resize(_balance_limit(limits), now_mono_ns)
 
     def cost(self, method: str, path: str) -> int:
         """Return what one call costs; `path` is below /trade-api/v2, without query."""
@@ -123,6 +138,11 @@ class Budget:
         bucket, cost = self._price(method, path, orders)
         return bucket.wait_ns(cost, now_mono_ns)
 
+    def most_orders(self, method: str, path: str, now_mono_ns: int) -> int:
+        """Return how many orders a batch may name for `take` to say yes now."""
+        bucket, cost = self._price(method, path, 1)
+        return bucket.tokens(now_mono_ns) // max(1, cost)
+
     def refused(self, method: str, path: str, now_mono_ns: int) -> None:
         """Learn from a 429 of the exchange: somebody else used the account's tokens too."""
         self._price(method, path, 1)[0].drain(now_mono_ns)
@@ -132,6 +152,10 @@ class Budget:
             return self._balance, 1
         cost = self.cost(method, path) * (orders if path.endswith(_BATCH_SUFFIX) else 1)
         return (self._read if method == "GET" else self._write), cost
+
+
+def _balance_limit(limits: AccountLimits) -> BucketLimit:
+    return BucketLimit(1 if limits.tier in _SLOW_BALANCE_TIERS else 5, 1)
 
 
 def _share(limit: BucketLimit, percent: int) -> BucketLimit:

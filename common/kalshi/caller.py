@@ -26,14 +26,16 @@ class Caller(Generic[Context]):
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def send(self, call: Call[Any], context: Context, timeout_ns: int | None = None) -> RestCall:
+    def send(
+        self, call: Call[Any], context: Context, timeout_ns: int | None = None, leave_by_mono_ns: int | None = None
+    ) -> RestCall:
         """Return the effect that sends a call; its answer comes back with `context`."""
         self._number += 1
         call_id = f"{self._session}-{self._number}"
         self._under_way[call_id] = (call, context)
         return RestCall(
             call_id=call_id, method=call.method, path=call.path, query=call.query, body=call.body, write=call.write,
-            timeout_ns=timeout_ns,
+            timeout_ns=timeout_ns, leave_by_mono_ns=leave_by_mono_ns,
         )  # fmt: skip
 
     def take(self, message: RestReply | RestFailure) -> tuple[Call[Any], Context, Answer | NoAnswer] | None:

@@ -24,14 +24,25 @@ def rate_limits(limits: AccountLimits, costs: EndpointCosts, now: Now) -> RateLi
 
 def budget_of(message: RateLimits, now: Now, read_percent: int = 0, write_percent: int = 0) -> Budget:
     """Return one process's budget."""
-    limits = AccountLimits(
+    return Budget(now.mono_ns, _limits(message), _costs(message), read_percent, write_percent)
+
+
+def adopt_limits(budget: Budget, message: RateLimits, now: Now) -> None:
+    """Let a budget that is in use take what the exchange says; what was spent stays spent."""
+    budget.adopt(_limits(message), _costs(message), now.mono_ns)
+
+
+def _limits(message: RateLimits) -> AccountLimits:
+    return AccountLimits(
         tier=message.tier,
         read=BucketLimit(message.read_refill_per_s, message.read_capacity),
         write=BucketLimit(message.write_refill_per_s, message.write_capacity),
     )
-    costs = {_split(name): cost for name, cost in message.costs.items()}
-    return Budget(
-        now.mono_ns, limits, EndpointCosts(default=message.default_cost, costs=costs), read_percent, write_percent
+
+
+def _costs(message: RateLimits) -> EndpointCosts:
+    return EndpointCosts(
+        default=message.default_cost, costs={_split(name): cost for name, cost in message.costs.items()}
     )
 
 

@@ -1,7 +1,8 @@
 """Our order group on each shard: the exchange's own brake, which works although we are dead. Pure.
 
 One group per shard is made when it is first needed and kept in the journal. When it triggers, the exchange cancels its
-orders and takes no new ones until it is reset; only the coordinator asks for that.
+orders and takes no new ones until it is reset; only the coordinator asks for that. A group that the exchange does not
+know any more, or that has another limit than the settings, is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -22,15 +23,24 @@ if TYPE_CHECKING:
     from common.kalshi.order_writes import OrderWrites
 
 TRY_AGAIN_NS = 2 * NS_PER_S
-GROUP_CODES = frozenset({"order_group_not_found"})
+GROUP_GONE, GROUP_TRIGGERED = "order_group_not_found", "order_group_triggered"
+NOT_FOUND = 404
 
 
-class Grouping(msgspec.Struct, frozen=True):
-    """Something about our order group is under way."""
+class Making(msgspec.Struct, frozen=True):
+    """A group is being made."""
 
     shard: int
-    what: str
-    token: str
+
+
+class Resetting(msgspec.Struct, frozen=True):
+    """A triggered group is being reset, for everybody who asked."""
+
+    shard: int
+    tokens: tuple[str, ...]
+
+
+Grouping = Making | Resetting
 
 
 class GroupDesk:
@@ -38,77 +48,107 @@ class GroupDesk:
 
     def __init__(self, writes: OrderWrites) -> None:
         self.writes = writes
-        self._wanted: dict[int, int] = {}  # shard -> when to try (again)
-        self._under_way: set[int] = set()
+        self._wanted: dict[int, int] = {}  # shards without a group -> when to try (again)
+        self._resets: dict[int, tuple[str, ...]] = {}  # shards to reset -> who asked
+        self._under_way: dict[int, None] = {}  # shards
+
+    @property
+    def limit(self) -> int:
+        """The contracts that a group may fill within 15 s."""
+        return self.writes.executor.settings.limits.group_qty_e2 // QTY_ONE_E2
+
+    def _group(self, shard: int) -> GroupNoted:
+        return self.writes.executor.keeper.groups.get(shard) or GroupNoted(shard=shard, group_id="")
 
     def group_id(self, shard: int) -> str:
         """Return our group on a shard, or '' while there is none."""
-        group = self.writes.executor.keeper.groups.get(shard)
-        return group.group_id if group is not None else ""
+        return self._group(shard).group_id
 
     def refusal(self, shard: int) -> str:
         """Return why no order may join the group now, or ''; a missing group is made on the way."""
-        group = self.writes.executor.keeper.groups.get(shard)
-        if group is None or not group.group_id:
+        group = self._group(shard)
+        if group.triggered:
+            return "our order group is triggered"
+        if not group.group_id or group.limit != self.limit:
             self._wanted.setdefault(shard, 0)
             return "our order group is not made yet"
-        return "our order group is triggered" if group.triggered else ""
+        return ""
 
-    def note_rejection(self, shard: int, code: str) -> None:
-        """Learn from a rejection that the group is gone, so that a new one is made."""
-        if code in GROUP_CODES:
-            self.writes.executor.keeper.groups.pop(shard, None)
-            self._wanted.setdefault(shard, 0)
+    def note_rejection(self, shard: int, code: str) -> list[Effect]:
+        """Learn from a rejected order what became of its group."""
+        group = self._group(shard)
+        if code == GROUP_GONE:
+            return self._note_gone(shard)
+        if code == GROUP_TRIGGERED and group.group_id:
+            return self._note(msgspec.structs.replace(group, triggered=True))
+        return []
+
+    def _note_gone(self, shard: int) -> list[Effect]:
+        self._wanted.setdefault(shard, 0)
+        return self._note(msgspec.structs.replace(self._group(shard), group_id="", triggered=False))
+
+    def _note(self, group: GroupNoted) -> list[Effect]:
+        return self.writes.executor.keeper.note_group(group)
 
     def on_event(self, event: OrderGroup) -> list[Effect]:
         """Take the private stream's word about a group."""
-        keeper = self.writes.executor.keeper
-        ours = next((group for group in keeper.groups.values() if group.group_id == event.group_id), None)
-        if ours is None or event.event_type not in ("triggered", "reset") or event.number <= ours.number:
+        groups = self.writes.executor.keeper.groups
+        ours = next((group for group in groups.values() if group.group_id == event.group_id), None)
+        if ours is None or event.number <= ours.number:
             return []
-        triggered = event.event_type == "triggered"
-        return keeper.note_group(msgspec.structs.replace(ours, triggered=triggered, number=event.number))
-
-    def tend(self) -> list[Effect]:
-        """Make the groups that are wanted."""
-        now_ns = self.writes.executor.now.mono_ns
-        effects: list[Effect] = []
-        for shard, at_ns in list(self._wanted.items()):
-            if shard in self._under_way or now_ns < at_ns:
-                continue
-            limit = self.writes.executor.settings.limits.group_qty_e2 // QTY_ONE_E2
-            call = calls.create_group(limit, self.writes.subaccount, shard)
-            effects += self._send(call, shard, "create", "")
-        return effects
+        heard = msgspec.structs.replace(ours, number=event.number)
+        match event.event_type:
+            case "triggered" | "reset":
+                return self._note(msgspec.structs.replace(heard, triggered=event.event_type == "triggered"))
+            case "deleted":
+                return self._note(msgspec.structs.replace(heard, group_id="", triggered=False))
+        return []
 
     def reset(self, shard: int, token: str) -> list[Effect]:
-        """Reset a triggered group, for the coordinator."""
-        group_id = self.group_id(shard)
-        if not group_id:
+        """Reset a triggered group, for the coordinator; it is answered when the exchange has answered."""
+        if not self.group_id(shard):
             return [Answer(token=token, reply=Done(success=False, code="no_group", detail="no order group yet"))]
-        call = calls.change_group(group_id, "reset", self.writes.subaccount, shard)
-        return self._send(call, shard, "reset", token)
+        self._resets[shard] = (*self._resets.get(shard, ()), token)
+        return []
 
-    def _send(self, call: calls.Call[object], shard: int, what: str, token: str) -> list[Effect]:
-        if not self.writes.order_budget.take(call.method, call.path, self.writes.executor.now.mono_ns):
-            self._wanted[shard] = self.writes.executor.now.mono_ns + TRY_AGAIN_NS
-            return []
-        self._under_way.add(shard)
-        return [self.writes.caller.send(call, Grouping(shard, what, token))]
+    def tend(self) -> list[Effect]:
+        """Send what is wanted, as far as the budget allows: what has no token waits for the next turn."""
+        writes, subaccount = self.writes, self.writes.subaccount
+        effects: list[Effect] = []
+        for shard, tokens in list(self._resets.items()):
+            reset = calls.change_group(self.group_id(shard), "reset", subaccount, shard)
+            if shard not in self._under_way and writes.pay(reset):
+                del self._resets[shard]
+                self._under_way[shard] = None
+                effects.append(writes.caller.send(reset, Resetting(shard, tokens)))
+        for shard, at_ns in self._wanted.items():
+            create = calls.create_group(self.limit, subaccount, shard)
+            if shard not in self._under_way and writes.executor.now.mono_ns >= at_ns and writes.pay(create):
+                self._under_way[shard] = None
+                effects.append(writes.caller.send(create, Making(shard)))
+        return effects
 
     def answered(self, context: Grouping, outcome: told.WriteOutcome[object]) -> list[Effect]:
         """Take the answer to a create or a reset."""
-        self._under_way.discard(context.shard)
-        keeper = self.writes.executor.keeper
-        if isinstance(outcome, told.Ok):
-            self._wanted.pop(context.shard, None)
-            before = keeper.groups.get(context.shard, GroupNoted(shard=context.shard, group_id=""))
-            group_id = str(outcome.value) if context.what == "create" else before.group_id
-            effects = keeper.note_group(msgspec.structs.replace(before, group_id=group_id, triggered=False))
-            return effects + self._done(context.token, Done(success=True, detail=f"{context.what} done"))
-        if context.what == "create":
-            self._wanted[context.shard] = self.writes.executor.now.mono_ns + TRY_AGAIN_NS
-        return self._done(context.token, Done(success=False, code="exchange", detail=str(outcome)))
+        shard = context.shard
+        self._under_way.pop(shard, None)
+        if isinstance(context, Resetting):
+            return self._reset_answered(context, outcome)
+        if not isinstance(outcome, told.Ok):
+            self._wanted[shard] = self.writes.executor.now.mono_ns + TRY_AGAIN_NS
+            return []
+        self._wanted.pop(shard, None)
+        number = self._group(shard).number
+        return self._note(GroupNoted(shard=shard, group_id=str(outcome.value), limit=self.limit, number=number))
 
-    def _done(self, token: str, done: Done) -> list[Effect]:
-        return [Answer(token=token, reply=done)] if token else []
+    def _reset_answered(self, context: Resetting, outcome: told.WriteOutcome[object]) -> list[Effect]:
+        if isinstance(outcome, told.Ok):
+            effects = self._note(msgspec.structs.replace(self._group(context.shard), triggered=False))
+            done = Done(success=True, detail="reset")
+        elif isinstance(outcome, told.DefiniteReject) and outcome.status == NOT_FOUND:
+            effects = self._note_gone(context.shard)
+            done = Done(success=True, detail="the exchange does not know the group any more; a new one is made")
+        else:
+            effects = []
+            done = Done(success=False, code="exchange", detail=str(outcome))
+        return effects + [Answer(token=token, reply=done) for token in context.tokens]

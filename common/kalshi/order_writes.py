@@ -11,17 +11,17 @@ from typing import Any
 
 import msgspec
 
-from common.clock import NS_PER_S, Now
-from common.effects import Answer, Effect, RestFailure, RestReply
+from common.clock import NS_PER_S
+from common.effects import Answer, Effect, Publish, RestFailure, RestReply
 from common.kalshi import calls
 from common.kalshi import outcomes as told
 from common.kalshi.budget import Budget
 from common.kalshi.caller import Caller
 from common.kalshi.calls import NewOrder, OrderRef
-from common.kalshi.limits import budget_of
-from common.kalshi.order_group import GroupDesk, Grouping
+from common.kalshi.limits import adopt_limits
+from common.kalshi.order_group import GroupDesk, Making, Resetting
 from common.kalshi.types import BatchItem, ErrorInfo, OrderAck
-from common.messages import ActionReply, Outcome, Purpose, RateLimits
+from common.messages import ActionReply, CauseKind, Error, Outcome, Purpose, RateLimits
 from common.trading.canceller import Canceller
 from common.trading.executor import Executor
 from common.trading.order_events import (
@@ -43,6 +43,8 @@ from common.trading.orders import OrderRecord, OrderTerms
 ORDER_PERCENT, CANCEL_PERCENT = 60, 30  # of the write budget; the rest is the operator's
 BATCH_MAX = 20
 NOT_FOUND = 404
+COMPLAIN_EVERY_NS = 5 * NS_PER_S
+_REFUSED_KEYS = frozenset({401, 403})
 _NO_TOKEN_NS = NS_PER_S // 10
 
 _ROUTED_BY_MARKET_AFTER = 1  # misses
@@ -73,7 +75,7 @@ class CancellingAll(msgspec.Struct, frozen=True):
     """The cancel of everything is under way."""
 
 
-Context = Creating | Amending | Cancelling | CancellingAll | Grouping
+Context = Creating | Amending | Cancelling | CancellingAll | Making | Resetting
 
 
 class OrderWrites:
@@ -89,11 +91,12 @@ class OrderWrites:
         self.order_budget = Budget(now_ns, write_percent=ORDER_PERCENT)
         self.cancel_budget = Budget(now_ns, write_percent=CANCEL_PERCENT)
         self.cancel_all_acknowledged: Callable[[int], None] = lambda sent_mono_ns: None
+        self._next_complaint_ns = 0
 
     def note_limits(self, limits: RateLimits) -> None:
-        """Take what the exchange says about our budget."""
-        self.order_budget = budget_of(limits, self.executor.now, write_percent=ORDER_PERCENT)
-        self.cancel_budget = budget_of(limits, self.executor.now, write_percent=CANCEL_PERCENT)
+        """Take what the exchange says about our budget; what was spent stays spent."""
+        for budget in (self.order_budget, self.cancel_budget):
+            adopt_limits(budget, limits, self.executor.now)
 
     @property
     def subaccount(self) -> int:
@@ -111,8 +114,12 @@ class OrderWrites:
         path = f"{calls.ORDERS}/{order.order_id}/amend"
         return self.order_budget.take("POST", path, self.executor.now.mono_ns)
 
-    def create(self, order: OrderRecord, token: str) -> list[Effect]:
-        """Send a journaled order."""
+    def pay(self, call: calls.Call[Any]) -> bool:
+        """Pay for another write of ours, if the orders' budget can."""
+        return self.order_budget.take(call.method, call.path, self.executor.now.mono_ns)
+
+    def create(self, order: OrderRecord, token: str, leave_by_mono_ns: int) -> list[Effect]:
+        """Send a journaled order; after that moment it must not leave any more."""
         expires_ns = order.terms.expires_wall_ns
         call = calls.create_order(
             NewOrder(
@@ -131,10 +138,10 @@ class OrderWrites:
                 shard=order.shard,
             )
         )
-        return [self.caller.send(call, Creating(order, token))]
+        return [self.caller.send(call, Creating(order, token), leave_by_mono_ns=leave_by_mono_ns)]
 
-    def amend(self, order: OrderRecord, terms: OrderTerms, token: str) -> list[Effect]:
-        """Journal and send new terms."""
+    def amend(self, order: OrderRecord, terms: OrderTerms, token: str, leave_by_mono_ns: int) -> list[Effect]:
+        """Journal and send new terms; after that moment they must not leave any more."""
         effects = self.executor.happen(order, AmendAsked(terms=terms), sync=True)
         call = calls.amend_order(
             OrderRef(order_id=order.order_id, subaccount=self.subaccount, shard=order.shard),
@@ -146,7 +153,7 @@ class OrderWrites:
             expiration_s=terms.expires_wall_ns // NS_PER_S if terms.expires_wall_ns is not None else None,
         )
         self.executor.counts["amended"] += 1
-        return [*effects, self.caller.send(call, Amending(order, token))]
+        return [*effects, self.caller.send(call, Amending(order, token), leave_by_mono_ns=leave_by_mono_ns)]
 
     # --- answers ---
 
@@ -158,8 +165,14 @@ class OrderWrites:
         call, context, answer = known
         outcome = told.write_outcome(answer, call.parse)
         if isinstance(outcome, told.DefiniteReject) and outcome.rate_limited:
-            budget = self.cancel_budget if isinstance(context, Cancelling) else self.order_budget
+            is_cancel = isinstance(context, Cancelling | CancellingAll)
+            budget = self.cancel_budget if is_cancel else self.order_budget
             budget.refused(call.method, call.path, self.executor.now.mono_ns)
+        return self._complain(call, outcome) + self._pass_on(context, outcome, answer)
+
+    def _pass_on(
+        self, context: Context, outcome: told.WriteOutcome[Any], answer: told.Answer | told.NoAnswer
+    ) -> list[Effect]:
         match context:
             case Creating():
                 return self._created(context, outcome, answer.signed_wall_ns)
@@ -171,11 +184,31 @@ class OrderWrites:
                 if isinstance(outcome, told.Ok) and isinstance(answer, told.Answer):
                     self.cancel_all_acknowledged(answer.sent_mono_ns)
                 return []
-            case Grouping():
+            case Making() | Resetting():
                 return self.groups.answered(context, outcome)
+
+    def _complain(self, call: calls.Call[Any], outcome: told.WriteOutcome[Any]) -> list[Effect]:
+        """Tell the coordinator of an answer that is our fault, or that nobody can read."""
+        match outcome:
+            case told.DefiniteReject(status=status) if status in _REFUSED_KEYS:
+                cause, error = CauseKind.UNAUTHORISED, f"HTTP {status}: {outcome.code} {outcome.message}".strip()
+            case told.Unknown(is_unreadable=True):
+                cause, error = CauseKind.WRONG_ANSWER, outcome.reason
+            case _:
+                return []
+        now = self.executor.now
+        if now.mono_ns < self._next_complaint_ns:
+            return []
+        self._next_complaint_ns = now.mono_ns + COMPLAIN_EVERY_NS
+        message = Error(
+            process="execution", error=error, context=f"{call.method} {call.path}", at_wall_ns=now.wall_ns,
+            recovery="recalibrating", cause=cause,
+        )  # fmt: skip
+        return [Publish(topic="error", message=message)]
 
     def _created(self, context: Creating, outcome: told.WriteOutcome[OrderAck], signed_ns: int) -> list[Effect]:
         order, counts = context.order, self.executor.counts
+        effects: list[Effect] = []
         match outcome:
             case told.Ok(value=ack):
                 event: Any = Acknowledged(
@@ -185,13 +218,13 @@ class OrderWrites:
             case told.DefiniteReject():
                 counts["rejected"] += 1
                 event = Rejected(code=_code(outcome))
-                self.groups.note_rejection(order.shard, outcome.code)
+                effects = self.groups.note_rejection(order.shard, outcome.code)
             case told.AlreadyExists():
                 event = ExistsAlready(signed_wall_ns=signed_ns)
             case _:
                 counts["unknown"] += 1
                 event = AnswerMissing(operation=Operation.CREATE, signed_wall_ns=signed_ns)
-        return self._tell(context.token, order, event)
+        return effects + self._tell(context.token, order, event)
 
     def _amended(self, context: Amending, outcome: told.WriteOutcome[OrderAck], signed_ns: int) -> list[Effect]:
         match outcome:
@@ -218,23 +251,30 @@ class OrderWrites:
 
     def tend(self) -> list[Effect]:
         """Send the cancels that are due and tend our order groups; answer who waited for a proof."""
-        now = self.executor.now
+        now, live = self.executor.now, self.executor.keeper.live
         effects: list[Effect] = []
-        due = self.canceller.due(self.executor.keeper.live, now)
+        due = self.canceller.due(live, now) if self.may_write else []
         while due:
-            batch, due = due[:BATCH_MAX], due[BATCH_MAX:]
-            effects += self._send_cancels(batch, now)
+            most = min(BATCH_MAX, self.cancel_budget.most_orders("DELETE", calls.BATCH, now.mono_ns))
+            if not most:
+                self.canceller.postpone(due, _NO_TOKEN_NS, now)
+                break
+            effects += self._send_cancels(due[:most])
+            due = due[most:]
         effects += self.groups.tend()
-        proofs = self.canceller.proofs(self.executor.keeper.live, now)
+        proofs = self.canceller.proofs(live, now)
         return effects + [Answer(token=token, reply=reply) for token, reply in proofs]
 
-    def _send_cancels(self, orders: list[OrderRecord], now: Now) -> list[Effect]:
+    @property
+    def may_write(self) -> bool:
+        """Say whether anything may be sent at all."""
+        return self.executor.settings.exchange.mode == "trade"
+
+    def _send_cancels(self, orders: list[OrderRecord]) -> list[Effect]:
         refs = [self._reference(order) for order in orders]
         call = calls.cancel_order(refs[0]) if len(refs) == 1 else calls.cancel_orders(refs)
-        if not self.cancel_budget.take(call.method, call.path, now.mono_ns, len(orders)):
-            for order in orders:
-                self.canceller.postpone(order, _NO_TOKEN_NS, now)
-            return []
+        paid = self.cancel_budget.take("DELETE", calls.BATCH, self.executor.now.mono_ns, len(orders))
+        assert paid, "not more than the budget can pay"
         effects: list[Effect] = []
         for order in orders:
             self.canceller.sent(order)
@@ -273,7 +313,8 @@ class OrderWrites:
 
     def cancel_all(self) -> list[Effect]:
         """Cancel everything on the subaccount, foreign orders too: for a halt alone."""
-        return [self.caller.send(calls.cancel_all(self.subaccount), CancellingAll())]
+        kept = self.executor.keeper.note_all_cancelled(self.executor.now.wall_ns)
+        return [*kept, self.caller.send(calls.cancel_all(self.subaccount), CancellingAll())]
 
 
 def _code(reject: told.DefiniteReject) -> str:

@@ -71,9 +71,10 @@ class AlreadyExists(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It may or may not have happened, or may happen yet."""
+    """It may or may not have happened, or may happen yet. `is_unreadable`: a 2xx that is not what it must be."""
 
     reason: str
+    is_unreadable: bool = False
 
 
 class RetryableRead(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ def write_outcome(answer: Answer | NoAnswer, parse: Callable[[bytes], Value]) ->
         try:
             return Ok(parse(answer.body))
         except WireError as error:
-            return Unknown(f"HTTP {answer.status} that proves nothing: {error}")
+            return Unknown(f"HTTP {answer.status} that proves nothing: {error}", is_unreadable=True)
     if not 400 <= answer.status < 500 or answer.status == _REQUEST_TIMEOUT:
         return Unknown(f"HTTP {answer.status}")
     rejected = _reject(answer)

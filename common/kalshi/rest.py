@@ -54,15 +54,27 @@ class _Repeated(aiohttp.ClientError):
     """aiohttp was about to send a request again by itself."""
 
 
+class _TooLate(aiohttp.ClientError):
+    """The moment by which the request had to leave has passed."""
+
+
 class _Progress:
     """How far one request has come; moves its deadline along."""
 
-    __slots__ = ("_deadline", "_loop", "_once", "_started_s", "_timeouts", "_with_body", "maybe_sent")
+    __slots__ = ("_deadline", "_is_late", "_loop", "_once", "_started_s", "_timeouts", "_with_body", "maybe_sent")
 
     def __init__(
-        self, deadline: asyncio.Timeout, timeouts: Timeouts, started_s: float, *, with_body: bool, once: bool
+        self,
+        deadline: asyncio.Timeout,
+        timeouts: Timeouts,
+        started_s: float,
+        *,
+        with_body: bool,
+        once: bool,
+        is_late: Callable[[], bool],
     ) -> None:
         self._deadline = deadline
+        self._is_late = is_late
         self._once = once
         self._timeouts = timeouts
         self._started_s = started_s
@@ -74,6 +86,8 @@ class _Progress:
         """The head is about to be written: from now on the request may have left."""
         if self.maybe_sent and self._once:
             raise _Repeated("the connection was closed before an answer came")
+        if self._is_late():
+            raise _TooLate("it could not leave in time")
         self.maybe_sent = True
         self._move(self._timeouts.write_s if self._with_body else self._timeouts.read_s)
 
@@ -187,8 +201,12 @@ class RestClient:
         body: bytes = b"",
         write: bool = False,
         total_s: float | None = None,
+        leave_by_mono_ns: int | None = None,
     ) -> Answer | NoAnswer:
-        """Send one request, a write exactly once. `path` is below /trade-api/v2; `total_s` may shorten the whole."""
+        """Send one request, a write exactly once. `path` is below /trade-api/v2; `total_s` may shorten the whole.
+
+        With `leave_by_mono_ns` nothing leaves after that moment, however long a connection took.
+        """
         timeouts = self._write_timeouts if write else self._read_timeouts
         if total_s is not None:
             timeouts = msgspec.structs.replace(timeouts, total_s=min(total_s, timeouts.total_s))
@@ -199,7 +217,10 @@ class RestClient:
         target = f"{self._base.origin()}{self._prefix}{path}" + (f"?{query}" if query else "")
         started_s = asyncio.get_running_loop().time()
         deadline = asyncio.timeout_at(started_s + min(timeouts.connect_s, timeouts.total_s))
-        progress = _Progress(deadline, timeouts, started_s, with_body=bool(body), once=write)
+        progress = _Progress(
+            deadline, timeouts, started_s, with_body=bool(body), once=write,
+            is_late=lambda: leave_by_mono_ns is not None and self._clock().mono_ns > leave_by_mono_ns,
+        )  # fmt: skip
         try:
             async with deadline:
                 status, date_ns, data = await self._exchange(method, target, headers, body, progress)

@@ -18,7 +18,6 @@ class Wanted(msgspec.Struct):
     reason: str
     next_try_mono_ns: int = 0
     under_way: bool = False
-    tries: int = 0
 
 
 class Waiter(msgspec.Struct, frozen=True):
@@ -54,14 +53,15 @@ class Canceller:
         return [
             live[name]
             for name, wanted in self.wanted.items()
-            if live[name].is_cancellable and not wanted.under_way and wanted.next_try_mono_ns <= now.mono_ns
+            if live[name].is_cancellable
+            and not live[name].is_cancel_spent
+            and not wanted.under_way
+            and wanted.next_try_mono_ns <= now.mono_ns
         ]
 
     def sent(self, order: OrderRecord) -> None:
         """Note that a cancel is on its way."""
-        wanted = self.wanted[order.client_order_id]
-        wanted.under_way = True
-        wanted.tries += 1
+        self.wanted[order.client_order_id].under_way = True
 
     def answered(self, client_order_id: str, now: Now) -> None:
         """Note that a cancel was answered, or will not be: it may be tried again after a pause."""
@@ -70,9 +70,10 @@ class Canceller:
             wanted.under_way = False
             wanted.next_try_mono_ns = now.mono_ns + RETRY_NS
 
-    def postpone(self, order: OrderRecord, wait_ns: int, now: Now) -> None:
+    def postpone(self, orders: list[OrderRecord], wait_ns: int, now: Now) -> None:
         """Try later: the rate budget is spent."""
-        self.wanted[order.client_order_id].next_try_mono_ns = now.mono_ns + wait_ns
+        for order in orders:
+            self.wanted[order.client_order_id].next_try_mono_ns = now.mono_ns + wait_ns
 
     def proofs(self, live: dict[str, OrderRecord], now: Now) -> list[tuple[str, ActionReply]]:
         """Return the answers that are due, with their tokens."""
@@ -90,9 +91,3 @@ class Canceller:
                 still.append(waiter)
         self.waiters = still
         return done
-
-    def next_ns(self) -> int | None:
-        """Return when something is due."""
-        times = [wanted.next_try_mono_ns for wanted in self.wanted.values() if not wanted.under_way]
-        times += [waiter.deadline_mono_ns for waiter in self.waiters]
-        return min(times, default=None)

@@ -6,12 +6,12 @@ from typing import Protocol
 
 from common.clock import Now
 from common.effects import Effect
-from common.messages import Account, Book, Exchange, Market, Position, TraderState
 from common.settings import Settings
 from common.trading.foreign import ForeignOrders
 from common.trading.order_events import OrderEvent
 from common.trading.order_keeper import OrderKeeper
 from common.trading.orders import OrderRecord
+from common.trading.surroundings import Surroundings
 
 
 class Executor(Protocol):
@@ -20,20 +20,23 @@ class Executor(Protocol):
     now: Now
     settings: Settings
     session: str
-    halted: str
-    trader: TraderState | None
-    highest_epoch: int
-    books: dict[str, Book]
-    markets: dict[str, Market]
-    exchanges: dict[int, Exchange]
-    positions: dict[str, Position]
-    accounts: dict[int, Account]
+    prefix: str  # of our client order ids
+    around: Surroundings
     keeper: OrderKeeper
     foreign: ForeignOrders
     counts: dict[str, int]
 
+    @property
+    def halted(self) -> str:
+        """The reason of the halt that stands, or ''."""
+        ...
+
     def happen(self, order: OrderRecord, event: OrderEvent, sync: bool = False) -> list[Effect]:
         """Let an event happen to an order."""
+        ...
+
+    def touch(self, ticker: str) -> None:
+        """Remember that a market's orders or position changed."""
         ...
 
     def request_id(self) -> str:

@@ -45,26 +45,28 @@ class ForeignOrders:
         self._ended_wall_ns[report.order_id] = report.exchange_wall_ns
         return report.ticker if self.orders.pop(report.order_id, None) else ""
 
-    def reconcile(self, rows: Iterable[ReadOrder], as_of_wall_ns: int) -> set[str]:
+    def reconcile(self, rows: Iterable[ReadOrder], as_of_wall_ns: int) -> list[str]:
         """Take sync's list of foreign resting orders; return the markets whose orders changed."""
-        changed: set[str] = set()
+        changed: dict[str, None] = {}
         listed = {row.order_id: row for row in rows}
         for order_id, order in list(self.orders.items()):
             if order_id not in listed and order.exchange_wall_ns < as_of_wall_ns:
                 del self.orders[order_id]
-                changed.add(order.ticker)
+                changed[order.ticker] = None
         for row in listed.values():
-            if row.order_id not in self.orders and row.order_id not in self._ended_wall_ns:
+            known = self.orders.get(row.order_id)
+            is_news = known is None or row.updated_wall_ns > known.exchange_wall_ns
+            if is_news and row.order_id not in self._ended_wall_ns:
                 self.orders[row.order_id] = ForeignOrder(
                     order_id=row.order_id, client_order_id=row.client_order_id, ticker=row.ticker, side=row.side,
                     price_e4=row.price_e4, remaining_e2=row.remaining_e2, filled_e2=row.filled_e2, shard=row.shard,
                     exchange_wall_ns=row.updated_wall_ns,
                 )  # fmt: skip
-                changed.add(row.ticker)
+                changed[row.ticker] = None
         self._ended_wall_ns = {
             order_id: wall_ns for order_id, wall_ns in self._ended_wall_ns.items() if wall_ns >= as_of_wall_ns
         }
-        return changed
+        return list(changed)
 
     def open_orders(self, ticker: str) -> list[OpenOrder]:
         """Return a market's foreign orders as they are published."""

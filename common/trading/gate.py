@@ -13,7 +13,7 @@ from common.messages import Amend, Book, Market, Place, Pricing, Purpose, State
 from common.trading.admission import Candidate, Reservation, Scene, admit
 from common.trading.book import net_of_own
 from common.trading.exposure import Claim, Exposure, Stake, claim_of_order, option_of
-from common.trading.limits import OrderRate, expiry_wall_s
+from common.trading.limits import OrderRate, check_book, expiry_wall_s
 from common.trading.orders import OrderRecord, OrderTerms, open_order
 from common.trading.pricing import price_amend, price_order
 from common.trading.refusals import Code, Refusal
@@ -22,7 +22,8 @@ from common.units import PriceGrid, PriceRange
 if TYPE_CHECKING:
     from common.trading.executor import Executor
 
-VERDICT_MAX_AGE_MS = 500
+VERDICT_MAX_AGE_NS = 500 * NS_PER_MS
+EVERYBODY_TOLD_NS = 5 * NS_PER_S  # after our start: a position that was not heard by then is not there
 SHORTEST_LIFE_NS = 2 * NS_PER_S  # an order that would expire sooner is not worth sending
 
 _STATES_OF_PURPOSE = {
@@ -41,53 +42,89 @@ class Gate:
         self.executor = executor
         self.exposure = Exposure()
         self.rate = OrderRate(executor.settings.limits)
-        self._touched: dict[str, None] = {}
-        self._settling: dict[str, OrderRecord] = {}  # ended, with fills that the position does not contain yet
+        self._began_ns = executor.now.mono_ns
+        self._touched: dict[str, None] = {}  # since the last publication
+        self._outdated: dict[str, None] = {}  # since the exposure was last brought up to date
         self._grids: dict[tuple[PriceRange, ...], PriceGrid] = {}
+        # Ended orders with fills that the published position, or cash, does not contain yet.
+        self._settling = {
+            order.client_order_id: order for order in executor.keeper.orders.values() if order.is_ended and order.fills
+        }
+        for ticker in {order.ticker: None for order in self._settling.values()}:
+            self.touch(ticker)
 
     # --- exposure ---
 
     def touch(self, ticker: str) -> None:
         """Remember that a market's orders or position changed."""
         self._touched[ticker] = None
+        self._outdated[ticker] = None
+
+    def touch_unsettled(self) -> None:
+        """Look again at every market where an order has fills: the published cash changed."""
+        for order in (*self.executor.keeper.live.values(), *self._settling.values()):
+            if order.fills:
+                self.touch(order.ticker)
 
     def take_touched(self) -> list[str]:
         """Bring the exposure up to date; return the markets that changed since the last call."""
+        self.refresh()
         touched = list(self._touched)
-        for ticker in touched:
-            self.refresh(ticker)
         self._touched.clear()
         return touched
 
     def note_ended(self, order: OrderRecord) -> None:
         """Keep an ended order until the published position contains its fills."""
-        self._settling[order.client_order_id] = order
+        if order.fills:
+            self._settling[order.client_order_id] = order
 
-    def refresh(self, ticker: str) -> None:
+    def refresh(self) -> None:
+        """Bring the exposure of every market that changed up to date."""
+        for ticker in self._outdated:
+            self._refresh(ticker)
+        self._outdated.clear()
+
+    def _refresh(self, ticker: str) -> None:
         """Recompute a market's stake and claims."""
-        position, market = self.executor.positions.get(ticker), self.executor.markets.get(ticker)
-        contained = position.last_fill_number if position else 0
+        around = self.executor.around
+        position, market = around.positions.get(ticker), around.markets.get(ticker)
+        known = market or position
         self.exposure.set_stake(
             Stake(
                 ticker=ticker,
-                event_ticker=(market.event_ticker if market else position.event_ticker if position else ""),
-                series_ticker=(market.series_ticker if market else position.series_ticker if position else ""),
-                shard=market.shard if market else position.shard if position else 0,
+                event_ticker=known.event_ticker if known else "",
+                series_ticker=known.series_ticker if known else "",
+                shard=known.shard if known else 0,
                 position_e2=position.position_e2 if position else 0,
                 cost_usd_e6=position.cost_usd_e6 if position else 0,
             )
         )
-        for name in [name for name, order in self._settling.items() if not order.uncontained_e2(contained)]:
-            if self._settling[name].ticker == ticker:
-                del self._settling[name]
-        settling = [order for order in self._settling.values() if order.ticker == ticker]
         fee_type = market.fee_type if market else "quadratic"
         multiplier_e4 = market.fee_multiplier_e4 if market else 10_000
+        has_everybody_told = self.executor.now.mono_ns - self._began_ns >= EVERYBODY_TOLD_NS
+        contained = around.contained_number(ticker, known.shard if known else 0, has_everybody_told)
+        settling = self._still_settling(ticker, contained)
         own = [
             claim_of_order(order, contained, fee_type, multiplier_e4)
             for order in (*self.executor.keeper.live_in(ticker), *settling)
         ]
         self.exposure.set_claims(ticker, [*own, *self._foreign_claims(ticker, fee_type, multiplier_e4)])
+
+    def _still_settling(self, ticker: str, contained_number: int) -> list[OrderRecord]:
+        settling = [order for order in self._settling.values() if order.ticker == ticker]
+        for order in settling:
+            if not order.uncontained_e2(contained_number):
+                del self._settling[order.client_order_id]
+        return [order for order in settling if order.client_order_id in self._settling]
+
+    def forget(self, ticker: str) -> bool:
+        """Drop a market of which nothing is left; return whether nothing was."""
+        self.refresh()
+        if self.exposure.stake(ticker).position_e2 or self.exposure.claims(ticker):
+            return False
+        self.exposure.forget(ticker)
+        self._touched.pop(ticker, None)
+        return True
 
     def _foreign_claims(self, ticker: str, fee_type: str, multiplier_e4: int) -> list[Claim]:
         claims = []
@@ -102,26 +139,41 @@ class Gate:
 
     # --- the verdict ---
 
-    def _verdict_refusal(self, epoch: int, decided_mono_ns: int, purpose: Purpose) -> Refusal | None:
+    def _first_refusal(
+        self, epoch: int, decided_mono_ns: int, purpose: Purpose, market: Market | None, ticker: str
+    ) -> Refusal | None:
+        """Return what forbids any order now: ourselves, the verdict, the exchange."""
+        return (
+            self._own_refusal()
+            or self._verdict_refusal(epoch, decided_mono_ns, purpose)
+            or (Refusal(Code.MARKET, f"{ticker} is not known") if market is None else self._exchange_refusal(market))
+        )
+
+    def _own_refusal(self) -> Refusal | None:
         executor = self.executor
         if executor.settings.exchange.mode == "observe":
             return Refusal(Code.STATE, "mode is observe: nothing is ever sent")
         if executor.halted:
             return Refusal(Code.STATE, f"halted: {executor.halted}")
-        trader = executor.trader
-        if trader is None:
+        if not executor.around.has_order_list:
+            return Refusal(Code.ACCOUNT_UNKNOWN, "the account's orders have not been read since our start")
+        return None
+
+    def _verdict_refusal(self, epoch: int, decided_mono_ns: int, purpose: Purpose) -> Refusal | None:
+        around = self.executor.around
+        if around.trader is None:
             return Refusal(Code.STATE, "the coordinator is not heard")
-        if epoch < executor.highest_epoch or trader.epoch != epoch:
-            return Refusal(Code.EPOCH, f"epoch {epoch}, but the coordinator's is {executor.highest_epoch}")
-        age_ms = (executor.now.mono_ns - decided_mono_ns) / NS_PER_MS
-        if not 0 <= age_ms <= VERDICT_MAX_AGE_MS:
-            return Refusal(Code.STALE_VERDICT, f"the verdict is {age_ms:.0f} ms old")
-        if trader.state not in _STATES_OF_PURPOSE[purpose]:
-            return Refusal(Code.STATE, f"the trader is {trader.state}: no order to {purpose}")
+        if around.trader.epoch != epoch:
+            return Refusal(Code.EPOCH, f"epoch {epoch}, but the coordinator's is {around.highest_epoch}")
+        age_ns = self.executor.now.mono_ns - decided_mono_ns
+        if not 0 <= age_ns <= VERDICT_MAX_AGE_NS:
+            return Refusal(Code.STALE_VERDICT, f"the verdict is {age_ns // NS_PER_MS} ms old")
+        if around.trader.state not in _STATES_OF_PURPOSE[purpose]:
+            return Refusal(Code.STATE, f"the trader is {around.trader.state}: no order to {purpose}")
         return None
 
     def _exchange_refusal(self, market: Market) -> Refusal | None:
-        status = self.executor.exchanges.get(market.shard)
+        status = self.executor.around.exchanges.get(market.shard)
         if status is None or not (status.reachable and status.exchange_active and status.trading_active):
             return Refusal(Code.MARKET, f"shard {market.shard} does not trade")
         return None
@@ -130,18 +182,19 @@ class Gate:
 
     def place(self, place: Place) -> OrderRecord | Refusal:
         """Return the order to journal and send, or why not; what is admitted is reserved."""
-        market = self.executor.markets.get(place.ticker)
-        if market is None:
-            return Refusal(Code.MARKET, f"{place.ticker} is not known")
-        refusal = self._verdict_refusal(place.epoch, place.decided_mono_ns, place.purpose) or self._exchange_refusal(
-            market
-        )
+        market = self.executor.around.markets.get(place.ticker)
+        refusal = self._first_refusal(place.epoch, place.decided_mono_ns, place.purpose, market, place.ticker)
         if refusal is not None:
             return refusal
-        self.refresh(place.ticker)
+        assert market is not None
+        if place.qty_e2 <= 0:
+            return Refusal(Code.ORDER_SIZE, "an order of nothing")
+        self.refresh()
         book = self._net_book(place.ticker)
-        if book is None or not book.fresh:
-            return Refusal(Code.STALE_BOOK, book.stale_reason if book else "no book")
+        stale = check_book(book)
+        if stale is not None:
+            return stale
+        assert book is not None
         price_e4 = price_order(place.pricing, place.side, *_touch(book), self._grid(market))
         if isinstance(price_e4, Refusal):
             return price_e4
@@ -162,7 +215,7 @@ class Gate:
             client_order_id=place.client_order_id, ticker=place.ticker, side=place.side, pricing=place.pricing,
             purpose=place.purpose, terms=terms, shard=market.shard, request_id=place.request_id,
             decided_mono_ns=place.decided_mono_ns, created_wall_ns=self.executor.now.wall_ns,
-            signed_wall_ns=self.executor.now.wall_ns,
+            sent_mono_ns=self.executor.now.mono_ns, signed_wall_ns=self.executor.now.wall_ns,
         )  # fmt: skip
 
     def commit(self, order: OrderRecord, is_reprice: bool = False) -> None:
@@ -172,26 +225,25 @@ class Gate:
         if is_reprice:
             self.rate.note_reprice(order.ticker, now_ns)
         self.touch(order.ticker)
-        self.refresh(order.ticker)
+        self.refresh()
 
     # --- amend ---
 
     def amend(self, amend: Amend, order: OrderRecord) -> OrderTerms | Refusal | None:
         """Return the terms to amend an order to, why not, or None when it is as it should be."""
-        market = self.executor.markets.get(order.ticker)
-        if market is None:
-            return Refusal(Code.MARKET, f"{order.ticker} is not known")
-        refusal = self._verdict_refusal(amend.epoch, amend.decided_mono_ns, order.purpose) or self._exchange_refusal(
-            market
-        )
+        market = self.executor.around.markets.get(order.ticker)
+        refusal = self._first_refusal(amend.epoch, amend.decided_mono_ns, order.purpose, market, order.ticker)
         if refusal is not None:
             return refusal
+        assert market is not None
         if not order.is_amendable or not order.rests:
             return Refusal(Code.LIVE_ORDER, f"our order is {order.state}")
-        self.refresh(order.ticker)
+        self.refresh()
         book = self._net_book(order.ticker)
-        if book is None or not book.fresh:
-            return Refusal(Code.STALE_BOOK, book.stale_reason if book else "no book")
+        stale = check_book(book)
+        if stale is not None:
+            return stale
+        assert book is not None
         price_e4 = price_amend(order.pricing, order.side, *_touch(book), self._grid(market))
         if isinstance(price_e4, Refusal):
             return price_e4
@@ -216,7 +268,7 @@ class Gate:
     # --- shared ---
 
     def _net_book(self, ticker: str) -> Book | None:
-        book = self.executor.books.get(ticker)
+        book = self.executor.around.books.get(ticker)
         if book is None:
             return None
         own = [open_order(order) for order in self.executor.keeper.live_in(ticker)]
@@ -234,8 +286,8 @@ class Gate:
 
     def _scene(self, market: Market, book: Book, amended: OrderRecord | None) -> Scene:
         executor = self.executor
-        account = executor.accounts.get(market.shard)
-        accounts = executor.accounts.values()
+        account = executor.around.accounts.get(market.shard)
+        accounts = executor.around.accounts.values()
         known = bool(accounts) and all(row.known for row in accounts)
         live = [order for order in executor.keeper.live.values() if order is not amended]
         return Scene(

@@ -53,6 +53,8 @@ class OrderRecord(msgspec.Struct, kw_only=True):
     request_id: str = ""
     decided_mono_ns: int = 0
     created_wall_ns: int = 0
+    sent_mono_ns: int = 0  # when its request was handed over; the clock of the life that sent it
+    answered_mono_ns: int = 0  # when the exchange's first word about it came, by whichever way
     state: OrderState = OrderState.PENDING
     reason: str = ""  # the last change, in a word
     order_id: str = ""
@@ -84,8 +86,14 @@ class OrderRecord(msgspec.Struct, kw_only=True):
 
     @property
     def is_cancellable(self) -> bool:
-        """Say whether a cancel can be sent and could still matter."""
-        return bool(self.order_id) and not self.is_ended and self.ended_as is None
+        """Say whether a cancel can be sent and could still matter; a create that is still out is answered first."""
+        is_out = self.state is OrderState.PENDING
+        return bool(self.order_id) and not is_out and not self.is_ended and self.ended_as is None
+
+    @property
+    def is_cancel_spent(self) -> bool:
+        """Say whether cancels found nothing, routed either way: now only the list or the stream can tell."""
+        return self.cancel_misses > 1 and Doubt.CANCEL in self.doubts
 
     @property
     def is_amendable(self) -> bool:
@@ -154,6 +162,8 @@ def order_message(order: OrderRecord, at_wall_ns: int, reserved_usd_e6: int = 0)
         order_id=order.order_id,
         request_id=order.request_id,
         decided_mono_ns=order.decided_mono_ns,
+        sent_mono_ns=order.sent_mono_ns,
+        answered_mono_ns=order.answered_mono_ns,
         expires_wall_ns=order.terms.expires_wall_ns,
         at_wall_ns=at_wall_ns,
         reserved_usd_e6=reserved_usd_e6,

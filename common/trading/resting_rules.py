@@ -15,19 +15,28 @@ _AT_ONCE = frozenset({State.HALTED, State.IDLE})
 class RestingRules:
     """Remembers since when each reason holds, and says which of our orders must go."""
 
-    def __init__(self, coordinator_silence_ns: int, cancel_before_close_ns: int) -> None:
+    def __init__(self, coordinator_silence_ns: int, cancel_before_close_ns: int, began_mono_ns: int) -> None:
         self.coordinator_silence_ns = coordinator_silence_ns
         self.cancel_before_close_ns = cancel_before_close_ns
-        self.coordinator_gone_ns: int | None = 0  # since when; the start counts as a loss
+        self._coordinator_gone_ns: int | None = began_mono_ns  # since when; the start counts as a loss
         self.decided_ns: dict[str, int] = {}
         self._unfit_since_ns: dict[str, int] = {}
 
+    def coordinator_lost(self, since_mono_ns: int) -> None:
+        """Take note that the coordinator is not heard any more, unless that is known."""
+        if self._coordinator_gone_ns is None:
+            self._coordinator_gone_ns = since_mono_ns
+
+    def coordinator_heard(self) -> None:
+        """Take note that the coordinator told its state, or that the link to it is back."""
+        self._coordinator_gone_ns = None
+
     def everywhere(self, trader: TraderState | None, now: Now) -> str:
         """Return why every resting order must go, or ''."""
-        gone_ns = self.coordinator_gone_ns
-        if trader is None or gone_ns is not None:
-            since_ns = gone_ns if gone_ns is not None else now.mono_ns
-            return "the coordinator is gone" if now.mono_ns - since_ns >= self.coordinator_silence_ns else ""
+        gone_ns = self._coordinator_gone_ns
+        if gone_ns is not None:
+            return "the coordinator is gone" if now.mono_ns - gone_ns >= self.coordinator_silence_ns else ""
+        assert trader is not None
         if trader.state not in CANCELS_RESTING:
             return ""
         by_operator = any(cause.kind is CauseKind.OPERATOR for cause in trader.causes)

@@ -1,0 +1,119 @@
+"""News of orders: what fills, the private stream, look-ups and sync's lists tell, as events of our orders' lives. Pure.
+
+An order that our journal does not know is foreign, unless it bears our prefix: that must never be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.clock import NS_PER_S
+from common.effects import Die, Effect
+from common.messages import AccountOrder, Fill, LookupReply, ReadOrder, Reconciliation
+from common.trading.evidence import evidence_of_lookup, evidence_of_read, evidence_of_stream
+from common.trading.lookups import Lookups
+from common.trading.order_events import ExpiryPassed, FillApplied, MarketFinalised
+from common.trading.orders import OrderRecord
+
+if TYPE_CHECKING:
+    from common.trading.executor import Executor
+
+LIST_LAG_NS = 5 * NS_PER_S  # an order younger than this may be missing from a list
+EXPIRY_GRACE_NS = 3 * NS_PER_S
+_FINAL = "finalized"
+
+
+class OrderNews:
+    """Turns news into events, and asks for more where they do not suffice."""
+
+    def __init__(self, executor: Executor, lookups: Lookups) -> None:
+        self.executor = executor
+        self.lookups = lookups
+
+    def on_fill(self, fill: Fill) -> list[Effect]:
+        """Take a fill that tracking applied."""
+        self.executor.counts["fills"] += 1
+        order = self.executor.keeper.find(fill.client_order_id, fill.order_id)
+        if order is None:
+            return self._stranger(fill.client_order_id, "fill")
+        event = FillApplied(fill_id=fill.fill_id, number=fill.number, qty_e2=fill.qty_e2, order_id=fill.order_id)
+        return self.executor.happen(order, event)
+
+    def on_account_order(self, news: AccountOrder) -> list[Effect]:
+        """Take the private stream's word about an order of the account."""
+        order = self.executor.keeper.find(news.client_order_id, news.order_id)
+        if order is not None:
+            event = evidence_of_stream(news)
+            return self.executor.happen(order, event) if event is not None else []
+        died = self._stranger(news.client_order_id, "order")
+        if not died and self.executor.foreign.note(news):
+            self.executor.counts["foreign"] += 1
+            self.executor.touch(news.ticker)
+        return died
+
+    def on_lookup(self, request_id: str, reply: LookupReply) -> list[Effect]:
+        """Take sync's answer about an order that we asked for."""
+        order = self.lookups.answered(request_id)
+        if order is None or order.is_ended:
+            return []
+        event = evidence_of_lookup(order, reply, self.lookups.window_ns)
+        return self.executor.happen(order, event) if event is not None else []
+
+    def on_reconciliation(self, sync: Reconciliation) -> list[Effect]:
+        """Take sync's list of what rests: ours, which may be news, and the foreign ones."""
+        if not sync.complete:
+            return []
+        executor = self.executor
+        executor.around.has_order_list = True
+        effects: list[Effect] = []
+        strangers: list[ReadOrder] = []
+        listed: dict[str, None] = {}
+        for row in sync.resting:
+            order = executor.keeper.find(row.client_order_id, row.order_id)
+            if order is None:
+                strangers.append(row)
+                effects += self._stranger(row.client_order_id, "order")
+                continue
+            listed[order.client_order_id] = None
+            event = evidence_of_read(order, row, sync.as_of_wall_ns, self.lookups.window_ns)
+            if event is not None and not order.is_ended:
+                effects += executor.happen(order, event)
+        for ticker in executor.foreign.reconcile(strangers, sync.as_of_wall_ns):
+            executor.touch(ticker)
+        self._suspect_missing(listed, sync.sent_wall_ns - LIST_LAG_NS)
+        return effects
+
+    def _suspect_missing(self, listed: dict[str, None], settled_wall_ns: int) -> None:
+        """Ask about orders that should have been listed: their end may never have been told."""
+        for order in self.executor.keeper.live.values():
+            is_old = max(order.created_wall_ns, order.terms_wall_ns) < settled_wall_ns
+            if order.client_order_id not in listed and is_old:
+                self.lookups.suspect(order)
+
+    def suspect_all(self) -> None:
+        """Ask about every live order: news of them were lost."""
+        for order in self.executor.keeper.live.values():
+            self.lookups.suspect(order)
+
+    def watch_time(self) -> list[Effect]:
+        """Tell orders what time tells: their expiry passed, their market is final."""
+        effects: list[Effect] = []
+        for order in list(self.executor.keeper.live.values()):
+            if order.ended_as is None and self._is_overdue(order):
+                effects += self.executor.happen(order, ExpiryPassed())
+            market = self.executor.around.markets.get(order.ticker)
+            if order.ended_as is None and market is not None and market.status == _FINAL:
+                effects += self.executor.happen(order, MarketFinalised())
+        return effects
+
+    def _is_overdue(self, order: OrderRecord) -> bool:
+        expires_ns = order.terms.expires_wall_ns
+        return expires_ns is not None and self.executor.now.wall_ns > expires_ns + EXPIRY_GRACE_NS
+
+    def _stranger(self, client_order_id: str, what: str) -> list[Effect]:
+        """Die of an order with our prefix that our journal does not know: the one thing that must never be."""
+        number = client_order_id.removeprefix(self.executor.prefix)
+        if number == client_order_id or not number.isdecimal() or self.executor.keeper.knew(client_order_id):
+            return []
+        reason = f"{what} of {client_order_id}, which our journal does not know"
+        return [Die(reason=reason, dump=self.executor.keeper.dump())]
