@@ -14,10 +14,20 @@ from statistics import median
 
 import pytest
 
+from common.bus.input_log import read_life, verify
 from common.bus.run_dir import RunDir
 from common.bus.tap import Tap
+from common.clock import NS_PER_MS
+from common.effects import Core
 from common.messages import Order
 from common.registry import PROCESSES
+from processes.coordinator import Coordinator
+from processes.execution import Execution
+from processes.feed import Feed
+from processes.inference import Inference
+from processes.status import Status
+from processes.sync import Sync
+from processes.tracking import Tracking
 from tests.system import truth
 from tests.system.group import ZMQ, Group, Json, call, is_ready, let_trade, write_settings
 from tests.waiting import wait_for
@@ -33,9 +43,19 @@ SETTINGS = {
     "limits.daily_turnover_qty": 100_000,
     "limits.daily_fees_usd": 1_000,
 }
+CORES: dict[str, Callable[[], Core]] = {
+    "feed": Feed,
+    "inference": Inference,
+    "coordinator": Coordinator,
+    "execution": Execution,
+    "tracking": Tracking,
+    "sync": Sync,
+    "status": Status,
+}
 MINIMUM_A_MINUTE = truth.Counts(orders=67, fills=60, partial_fills=17, amends=7, crossings=2, settlements=0)
 MINIMUM_OF_A_SOAK = truth.Counts(orders=200, fills=150, partial_fills=50, amends=20, crossings=5, settlements=1)
 SOAK_FROM_S = 180.0
+UNDER_WAY_NS = 500 * NS_PER_MS  # a write that was on its way to the exchange when its book was still fresh
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +101,13 @@ def test_it_trades_and_its_books_equal_the_exchanges_to_the_micro_dollar(group: 
     least = MINIMUM_OF_A_SOAK if SOAK_S >= SOAK_FROM_S else truth.Counts(*(int(n * scale) for n in MINIMUM_A_MINUTE))
     assert all(found >= wanted for found, wanted in zip(counts, least, strict=True)), (counts, least)
     assert group.log_lines("error") == []
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_life_replays_byte_for_byte(group: Group, name: str) -> None:
+    steps = list(read_life(RunDir(group.run_dir).input_log(name)))
+    assert len(steps) > 100
+    assert verify(CORES[name](), steps) is None
 
 
 def test_status_says_what_a_person_wants_to_know(group: Group) -> None:
@@ -168,7 +195,8 @@ def test_killed_feed_pauses_before_any_order_leaves_on_an_old_book(group: Group)
     group.supervisor.start_process("feed")
     ready_ns = last_ready_ns(group.wait_ready())
     _, account, _ = group.ledger()
-    assert [order.client_order_id for order in account.orders if paused_ns < order.created_ns < ready_ns] == []
+    from_ns = paused_ns + UNDER_WAY_NS
+    assert [order.client_order_id for order in account.orders if from_ns < order.created_ns < ready_ns] == []
 
 
 def last_ready_ns(facts: Json) -> int:
