@@ -1,5 +1,6 @@
 """The paper exchange's server under load: one subscriber takes all the book changes that a crowd can make, while
-signed orders are served. The server is a process of its own; the subscriber and the trader share another one.
+signed orders are served. The server is a process of its own, as it is started for anybody, with the whole crowd of the
+scenario `stress`; the subscriber and the trader share another one. The subscriber checks that no message is missing.
 """
 
 from __future__ import annotations
@@ -22,32 +23,51 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.kalshi.auth import API_PREFIX, STREAM_PATH, Signer
 from common.paper import scenario as scenarios
 
-MEASURED_S = 8.0
 WARM_UP_S = 2.0
+ALONE_S = 3.0  # changes without orders first: what one change costs
+MEASURED_S = 8.0
 ORDERS_PER_S = 500
 CONNECTIONS = 8
 RESIGN_S = 4.0  # a signature holds for 15 s; a client that signs each request would take the other core
 DELTAS_PER_S = 12_000  # asked of the crowd, whose decisions cost the server more than telling of them
+SAMPLED = 100  # one delta in so many is looked at
 ORDERS_PATH = f"{API_PREFIX}/portfolio/events/orders"
+
+
+class Spread(NamedTuple):
+    """How long something took: in the middle and at the end."""
+
+    median_ns: float
+    p99_ns: float
+
+    @classmethod
+    def of_seconds(cls, values: list[float]) -> Spread:
+        """Summarize what was measured."""
+        values = sorted(values)
+        return cls(values[len(values) // 2] * NS_PER_S, values[len(values) * 99 // 100] * NS_PER_S)
 
 
 class Load(NamedTuple):
     """What was measured."""
 
     deltas_per_s: float
-    delta_latency_ns: float
+    delta_age: Spread  # from its stamp to the subscriber
     orders_per_s: float
-    order_latency_ns: float
-    cpu_ns: float  # the server's processor time for one delta and its part of the orders
+    order_latency: Spread  # from request to answer
+    delta_cpu_ns: float  # the server's processor time for one delta: deciding, matching, telling and sending
+    order_cpu_ns: float
+    server_cores: float
+    client_cores: float
+    machine_load: float  # load average of the machine over the last minute, this run included
 
 
 class Subscriber(picows.WSListener):
-    """Counts book changes and how old they are."""
+    """Counts book changes, looks at how old they are and misses none."""
 
     def __init__(self, ticker: str) -> None:
         self.ticker = ticker
-        self.count = 0
-        self.ages_ms: list[float] = []
+        self.count = 0  # its own messages begin with the acknowledgement, which has no number
+        self.ages_s: list[float] = []
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         params = {"channels": ["orderbook_delta"], "market_ticker": self.ticker, "use_yes_price": True}
@@ -59,9 +79,10 @@ class Subscriber(picows.WSListener):
             transport.send_pong(frame.get_payload_as_bytes())
         elif frame.msg_type == picows.WSMsgType.TEXT:
             self.count += 1
-            if self.count % 100 == 0:
-                stamp = frame.get_payload_as_bytes().partition(b'"ts_ms":')[2][:13]
-                self.ages_ms.append(time.time() * 1_000 - int(stamp))
+            if self.count % SAMPLED == 0:
+                message = json.loads(frame.get_payload_as_bytes())
+                assert message["seq"] == self.count - 1, "a message is missing"
+                self.ages_s.append(time.time() - message["msg"]["ts_ms"] / 1_000)
 
 
 class Trader:
@@ -151,35 +172,50 @@ async def _load(server: Process) -> Load:
     )
     assert isinstance(subscriber, Subscriber)
     trader = Trader(ready, signer)
+    await asyncio.sleep(WARM_UP_S)
+    alone = await _watch(server.pid, subscriber, trader, ALONE_S)
     tasks = [asyncio.create_task(trader.sign())]
     tasks += [asyncio.create_task(trader.trade(place / ORDERS_PER_S)) for place in range(CONNECTIONS)]
     await asyncio.sleep(WARM_UP_S)
-    subscriber.ages_ms.clear()
-    trader.latencies_s.clear()
-    deltas, cpu_s, started_s = subscriber.count, _cpu_s(server.pid), time.perf_counter()
-    await asyncio.sleep(MEASURED_S)
-    took_s = time.perf_counter() - started_s
-    deltas = subscriber.count - deltas
-    load = Load(
-        deltas / took_s,
-        _median(subscriber.ages_ms) * NS_PER_MS,
-        len(trader.latencies_s) / took_s,
-        _median(trader.latencies_s) * NS_PER_S,
-        (_cpu_s(server.pid) - cpu_s) * NS_PER_S / deltas,
-    )
+    both = await _watch(server.pid, subscriber, trader, MEASURED_S)
     for task in tasks:
         assert not task.done(), task
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     transport.disconnect()
-    return load
+    delta_cpu_s = alone.server_cpu_s / alone.deltas
+    return Load(
+        deltas_per_s=both.deltas / both.took_s,
+        delta_age=Spread.of_seconds(subscriber.ages_s),
+        orders_per_s=len(trader.latencies_s) / both.took_s,
+        order_latency=Spread.of_seconds(trader.latencies_s),
+        delta_cpu_ns=delta_cpu_s * NS_PER_S,
+        order_cpu_ns=(both.server_cpu_s - both.deltas * delta_cpu_s) / len(trader.latencies_s) * NS_PER_S,
+        server_cores=both.server_cpu_s / both.took_s,
+        client_cores=both.client_cpu_s / both.took_s,
+        machine_load=os.getloadavg()[0],
+    )
+
+
+class _Watched(NamedTuple):
+    """What happened in some seconds."""
+
+    took_s: float
+    deltas: int
+    server_cpu_s: float
+    client_cpu_s: float
+
+
+async def _watch(pid: int, subscriber: Subscriber, trader: Trader, seconds: float) -> _Watched:
+    subscriber.ages_s.clear()
+    trader.latencies_s.clear()
+    before = time.perf_counter(), subscriber.count, _cpu_s(pid), time.process_time()
+    await asyncio.sleep(seconds)
+    after = time.perf_counter(), subscriber.count, _cpu_s(pid), time.process_time()
+    return _Watched(after[0] - before[0], after[1] - before[1], after[2] - before[2], after[3] - before[3])
 
 
 def _cpu_s(pid: int) -> float:
     """Return the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
