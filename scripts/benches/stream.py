@@ -68,6 +68,7 @@ class Subscriber(picows.WSListener):
         self.ticker = ticker
         self.count = 0  # its own messages begin with the acknowledgement, which has no number
         self.ages_s: list[float] = []
+        self.is_connected = True
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         params = {"channels": ["orderbook_delta"], "market_ticker": self.ticker, "use_yes_price": True}
@@ -83,6 +84,9 @@ class Subscriber(picows.WSListener):
                 message = json.loads(frame.get_payload_as_bytes())
                 assert message["seq"] == self.count - 1, "a message is missing"
                 self.ages_s.append(time.time() - message["msg"]["ts_ms"] / 1_000)
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        self.is_connected = False
 
 
 class Trader:
@@ -178,6 +182,7 @@ async def _load(server: Process) -> Load:
     tasks += [asyncio.create_task(trader.trade(place / ORDERS_PER_S)) for place in range(CONNECTIONS)]
     await asyncio.sleep(WARM_UP_S)
     both = await _watch(server.pid, subscriber, trader, MEASURED_S)
+    assert subscriber.is_connected, "the subscriber was cut off, or left because a message was missing"
     for task in tasks:
         assert not task.done(), task
         task.cancel()
