@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
+from common.bus.run_dir import RunDir
 from common.cli import paper_operator
 from common.cli.context import Context
 from common.cli.supervision import Supervisor, is_serving, wait_until_serving
@@ -59,6 +60,8 @@ def _describe(paper: PaperExchange, config: Config) -> str:
 def reset(context: Context) -> None:
     """Throw away the paper exchange's accounts, orders, markets and keys, and start it anew if it was running.
 
+    The trader's journals go with it: what they know is about an account that no longer exists.
+
     Example: trader --run-dir /tmp/trader-2 paper reset
     """
     config = context.load()
@@ -68,10 +71,12 @@ def reset(context: Context) -> None:
     supervisor = Supervisor(config.run_dir)
     is_running = supervisor.pid() is not None
     if is_running:
-        supervisor.stop_process("exchange")
+        supervisor.stop_processes()
     state_dir.reset((config.run_dir / PAPER_FILE).parent)
+    for journal in RunDir(config.run_dir).journals.glob("*"):
+        journal.unlink()
     if is_running:
-        supervisor.start_process("exchange")
+        supervisor.start_processes()
         wait_until_serving(config, supervisor)
     click.echo("The paper exchange is new." if is_running else "The next paper exchange will be new.")
 

@@ -45,20 +45,37 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
         return
     click.echo(f"The trader group starts in {config.run_dir}.")
     try:
-        click.echo(where_to_look(config, supervisor, follows=not detach))
-        readiness = wait_until_ready(config, supervisor)
-        click.echo(f"{readiness.text}\n")
-        if readiness.waits_for and not detach:
-            click.echo(f"Waiting: {readiness.waits_for}")
-        if not detach:
-            _follow(supervisor)
+        _attend(config, supervisor, detach)
     except KeyboardInterrupt:
         _stop_after_interrupt(supervisor)
+    except NotReady:
+        raise
     except Failure:
         supervisor.stop()
         raise
-    if readiness.waits_for and detach:
-        raise Failure(readiness.waits_for, ExitCode.UNHEALTHY)
+
+
+class NotReady(Failure):
+    """The group runs and goes on trying, but it does not trade."""
+
+    def __init__(self, waits_for: str) -> None:
+        super().__init__(waits_for, ExitCode.UNHEALTHY)
+
+
+def _attend(config: Config, supervisor: Supervisor, detach: bool) -> None:
+    """Wait until the group trades, show where it is, and follow it unless it is left alone."""
+    if not detach:  # a closed terminal or SIGTERM ends it as Ctrl-C does
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+    click.echo(where_to_look(config, supervisor, follows=not detach))
+    readiness = wait_until_ready(config, supervisor)
+    click.echo(f"{readiness.text}\n")
+    if detach and readiness.waits_for:
+        raise NotReady(readiness.waits_for)
+    if readiness.waits_for:
+        click.echo(f"Waiting: {readiness.waits_for}")
+    if not detach:
+        _follow(supervisor)
 
 
 def _active_account(config: Config) -> str:
@@ -118,9 +135,7 @@ def _relative(path: Path) -> str:
 
 
 def _follow(supervisor: Supervisor) -> None:
-    """Print the logs until the group ends; a closed terminal or SIGTERM ends it as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    """Print the logs until the group ends."""
     pid = supervisor.pid()
     if pid is None:
         return

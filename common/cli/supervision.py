@@ -90,6 +90,16 @@ class Supervisor:
         with self._connected() as supervisor:
             supervisor.stopProcess(f"{GROUP}:{name}", True)
 
+    def stop_processes(self) -> None:
+        """Stop every process, and wait until all are gone; supervisord itself stays."""
+        with self._connected() as supervisor:
+            supervisor.stopProcessGroup(GROUP, True)
+
+    def start_processes(self) -> None:
+        """Start every process that does not run."""
+        with self._connected() as supervisor:
+            supervisor.startProcessGroup(GROUP, True)
+
     def start_process(self, name: str) -> None:
         """Start one process that does not run."""
         with self._connected() as supervisor:

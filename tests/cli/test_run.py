@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +14,13 @@ from typing import Any
 
 import pytest
 
-from common.cli.supervision import Supervisor, open_pid
+from common.cli.supervision import is_serving, open_pid
 from common.endpoints import read_paper_exchange
+from common.registry import PROCESSES
+from tests.system.group import RUN, TRADER, Group, call
 from tests.waiting import wait_for
 
-RUN = [sys.executable, "-P", "-m", "common.cli.run"]
-TRADER = [sys.executable, "-P", "-m", "common.cli.trader"]
-
-
-def call(command: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [*command, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=60)
+pytestmark = pytest.mark.xdist_group("run")
 
 
 def markets(run_dir: Path) -> list[dict[str, Any]]:
@@ -33,94 +28,94 @@ def markets(run_dir: Path) -> list[dict[str, Any]]:
         return list(json.load(answer)["markets"])
 
 
-@pytest.fixture(autouse=True)
-def stopped_at_the_end(run_dir: Path) -> Iterator[None]:
-    """Stop the group of the test's run directory, whatever happened."""
-    yield
-    Supervisor(run_dir).stop()
+@pytest.fixture(scope="module")
+def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
+    """Run a group on calm markets, for the tests that leave it running."""
+    group = Group(tmp_path_factory.mktemp("g"))
+    group.run_dir.chmod(0o755)
+    try:
+        group.start("quiet")
+        yield group
+    finally:
+        group.stop()
 
 
-def start(run_dir: Path) -> None:
-    done = call(RUN, "--run-dir", run_dir, "--scenario", "quiet", "--detach")
-    assert done.returncode == 0, done.stderr
+@pytest.fixture
+def group(run_dir: Path) -> Iterator[Group]:
+    """Make a group for one test, stopped at the end, whatever became of it."""
+    group = Group(run_dir)
+    yield group
+    group.stop()
 
 
-def test_group_starts_serves_says_where_and_stops(run_dir: Path) -> None:
-    done = call(RUN, "--run-dir", run_dir, "--scenario", "quiet", "--detach")
-    assert done.returncode == 0, done.stderr
-    paper = read_paper_exchange(run_dir)
-    assert f"curl -s {paper.rest}/markets/{paper.tickers[0]}/orderbook" in done.stdout
-    assert {market["ticker"] for market in markets(run_dir)} >= set(paper.tickers)
-    again = call(RUN, "--run-dir", run_dir)
+def test_group_starts_is_ready_says_where_to_look_and_stops(group: Group) -> None:
+    said = group.start("quiet")
+    paper = read_paper_exchange(group.run_dir)
+    assert f"curl -s {paper.rest}/markets/{paper.tickers[0]}/orderbook" in said
+    assert "=== TRADER STATUS ===\nState: READY" in said
+    assert {market["ticker"] for market in markets(group.run_dir)} >= set(paper.tickers)
+    again = call(RUN, "--run-dir", group.run_dir)
     assert (again.returncode, "already runs" in again.stdout) == (0, True)
-    assert call(RUN, "--run-dir", run_dir, "--stop").stdout == "Stopped.\n"
-    assert call(RUN, "--run-dir", run_dir, "--stop").stdout == f"Nothing runs in {run_dir}.\n"
-    assert call(TRADER, "--run-dir", run_dir, "paper", "info").returncode == 3
+    assert call(RUN, "--run-dir", group.run_dir, "--stop").stdout == "Stopped.\n"
+    assert call(RUN, "--run-dir", group.run_dir, "--stop").stdout == f"Nothing runs in {group.run_dir}.\n"
+    assert call(TRADER, "--run-dir", group.run_dir, "paper", "info").returncode == 3
+    assert call(TRADER, "--run-dir", group.run_dir, "status").returncode == 3
 
 
-def test_run_directory_is_for_its_owner_only_and_its_logs_hold_no_key(run_dir: Path) -> None:
-    run_dir.chmod(0o755)
-    start(run_dir)
-    for path in (run_dir, *run_dir.rglob("*")):
-        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
-    key_id = read_paper_exchange(run_dir).key_id
-    logs = list((run_dir / "logs").iterdir())
-    assert {path.name for path in logs} == {"exchange.log", "supervisord.log"}
+def test_run_directory_is_for_its_owner_only_and_its_logs_hold_no_key(living: Group) -> None:
+    for path in (living.run_dir, *living.run_dir.rglob("*")):
+        assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path
+    key_id = read_paper_exchange(living.run_dir).key_id
+    logs = list((living.run_dir / "logs").iterdir())
+    assert {path.stem for path in logs} == {*PROCESSES, "supervisord"}
     assert [path for path in logs if key_id in path.read_text()] == []
 
 
-def test_two_groups_run_side_by_side_and_stop_apart(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    other = tmp_path_factory.mktemp("r")
-    try:
-        start(run_dir)
-        start(other)
-        assert read_paper_exchange(run_dir).rest != read_paper_exchange(other).rest
-    finally:
-        call(RUN, "--run-dir", other, "--stop")
-    assert markets(run_dir)
+def test_another_group_runs_beside_it_and_stops_apart(living: Group, group: Group) -> None:
+    group.start("quiet")
+    assert read_paper_exchange(living.run_dir).rest != read_paper_exchange(group.run_dir).rest
+    assert living.status()["services"]["feed"]["pid"] != group.status()["services"]["feed"]["pid"]
+    group.stop()
+    living.wait_ready()
 
 
-def test_killed_exchange_comes_back_at_the_same_address(run_dir: Path) -> None:
-    start(run_dir)
-    supervisor, before = Supervisor(run_dir), read_paper_exchange(run_dir)
-    (first,) = supervisor.processes()
-    os.kill(first["pid"], signal.SIGKILL)
-    wait_for(lambda: supervisor.processes()[0]["pid"] not in (0, first["pid"]))
-    call(RUN, "--run-dir", run_dir)
-    assert read_paper_exchange(run_dir).rest == before.rest
-    assert markets(run_dir)
+def test_killed_exchange_comes_back_at_the_same_address(living: Group) -> None:
+    before = read_paper_exchange(living.run_dir)
+    first = living.kill("exchange")
+    wait_for(lambda: living.pid("exchange") not in (0, first))
+    wait_for(lambda: is_serving(before))
+    assert read_paper_exchange(living.run_dir).rest == before.rest
+    assert markets(living.run_dir)
 
 
-def test_death_of_supervisord_leaves_no_orphan_behind(run_dir: Path) -> None:
-    start(run_dir)
-    supervisor = Supervisor(run_dir)
-    (exchange,) = supervisor.processes()
-    os.kill(supervisor.pid() or 0, signal.SIGKILL)
-    with open_pid(exchange["pid"]) as orphan:
-        assert orphan.wait(10)
-    start(run_dir)
-    assert markets(run_dir)
+def test_reset_of_a_running_exchange_gives_a_new_account_that_is_traded_on(living: Group) -> None:
+    before = read_paper_exchange(living.run_dir)
+    assert living.must("paper", "reset") == "The paper exchange is new.\n"
+    assert read_paper_exchange(living.run_dir).key_id != before.key_id
+    said = living.must("paper", "info", "--json")
+    assert json.loads(said)["rest"] == read_paper_exchange(living.run_dir).rest
+    living.wait_ready()
 
 
-def test_reset_of_a_running_exchange_gives_a_new_account(run_dir: Path) -> None:
-    start(run_dir)
-    before = read_paper_exchange(run_dir)
-    done = call(TRADER, "--run-dir", run_dir, "paper", "reset")
-    assert (done.returncode, done.stdout) == (0, "The paper exchange is new.\n")
-    assert read_paper_exchange(run_dir).key_id != before.key_id
-    said = call(TRADER, "--run-dir", run_dir, "paper", "info", "--json")
-    assert json.loads(said.stdout)["rest"] == read_paper_exchange(run_dir).rest
+def test_death_of_supervisord_leaves_no_orphan_behind(living: Group) -> None:
+    pids = [row["pid"] for row in living.supervisor.processes()]
+    os.kill(living.supervisor.pid() or 0, signal.SIGKILL)
+    for pid in pids:
+        with open_pid(pid) as orphan:
+            assert orphan.wait(10)
+    living.start("quiet")
+    assert markets(living.run_dir)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_interrupt_in_the_foreground_stops_everything_cleanly(run_dir: Path, number: signal.Signals) -> None:
-    words = [*RUN, "--run-dir", str(run_dir), "--scenario", "quiet"]
+def test_interrupt_in_the_foreground_stops_everything_cleanly(group: Group, number: signal.Signals) -> None:
+    words = [*RUN, "--run-dir", str(group.run_dir), "--scenario", "quiet"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "stop" in line:
                 break
-        pid = wait_for(Supervisor(run_dir).pid)
+        pid = wait_for(group.supervisor.pid)
         process.send_signal(number)
         assert "Stopped." in process.stdout.read()
     assert process.returncode == 0
@@ -128,19 +123,19 @@ def test_interrupt_in_the_foreground_stops_everything_cleanly(run_dir: Path, num
         assert supervisord.wait(0)
 
 
-def test_scenario_that_does_not_exist_stops_with_78_and_leaves_nothing_running(run_dir: Path) -> None:
-    done = call(RUN, "--run-dir", run_dir, "--scenario", "nowhere", "--detach")
+def test_scenario_that_does_not_exist_stops_with_78_and_leaves_nothing_running(group: Group) -> None:
+    done = call(RUN, "--run-dir", group.run_dir, "--scenario", "nowhere", "--detach")
     assert done.returncode == 78
     assert "nowhere" in done.stderr
-    assert Supervisor(run_dir).pid() is None
+    assert group.supervisor.pid() is None
 
 
-def test_configuration_file_stays_with_its_run_directory(run_dir: Path, tmp_path: Path) -> None:
+def test_configuration_file_stays_with_its_run_directory(group: Group, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('[paper]\nscenario = "quiet"\nseed = 7\n')
-    assert call(RUN, "--run-dir", run_dir, "--config", file, "--detach").returncode == 0
-    shown = json.loads(call(TRADER, "--run-dir", run_dir, "config", "--json").stdout)
-    assert shown["settings"]["paper.seed"] == {"value": "7", "origin": str(run_dir / "trader.toml")}
+    assert call(RUN, "--run-dir", group.run_dir, "--config", file, "--detach").returncode == 0
+    shown = json.loads(group.must("config", "--json"))
+    assert shown["settings"]["paper.seed"] == {"value": "7", "origin": str(group.run_dir / "trader.toml")}
 
 
 @pytest.mark.parametrize(

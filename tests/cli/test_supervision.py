@@ -55,7 +55,7 @@ def test_value_that_supervisord_cannot_carry_is_refused(value: str) -> None:
 def test_every_program_is_a_row_of_the_process_table_with_its_priority() -> None:
     parser = parse(TEXT)
     found = programs(parser)
-    assert list(found) == [name for name in PROCESSES if name in found]
+    assert list(found) == list(PROCESSES)
     assert parser[f"group:{GROUP}"]["programs"] == ",".join(found)
     for name, options in found.items():
         assert int(options["priority"]) == PROCESSES[name].priority
