@@ -359,8 +359,7 @@ class Flow:
 
 
 def _may_trade(exchange: Exchange, market: Market) -> bool:
-    shard = market.spec.shard
-    return market.status is MarketStatus.ACTIVE and exchange.trading_active(shard) and exchange.exchange_active(shard)
+    return market.status is MarketStatus.ACTIVE and exchange.trading_active(market.spec.shard)
 
 
 def _standing_order(ticker: str, order: StandingTable) -> CreateOrder:
