@@ -109,11 +109,16 @@ class Bus:
     def follow(self, reader: Node, follow: fx.Follow) -> None:
         """Deliver a durable topic from a number on."""
         reader.positions[follow.topic] = follow.after
-        owner = self.town.nodes[TOPICS[follow.topic].owners[0]]
+        self._repair_soon(self.town.nodes[TOPICS[follow.topic].owners[0]], reader, follow.topic)
+
+    def _repair_soon(self, owner: Node, reader: Node, topic: str) -> None:
         life = reader.life
-        self.town.timeline.after(
-            NS_PER_MS, lambda: self.repair(owner, reader, follow.topic) if reader.life == life else None
-        )
+
+        def ask() -> None:
+            if reader.life == life:
+                self.repair(owner, reader, topic)
+
+        self.town.timeline.after(NS_PER_MS, ask)
 
     # --- who lives ---
 
