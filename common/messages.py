@@ -668,6 +668,7 @@ class Lookup(Request, frozen=True, kw_only=True):
     signed_wall_ns: int
     not_before_wall_ns: int
     shard: int = 0
+    created_wall_ns: int = 0
 
 
 class Backfill(Request, frozen=True, kw_only=True):
@@ -748,6 +749,7 @@ class LookupReply(Reply, frozen=True, kw_only=True):
     as_of_wall_ns: int
     order: ReadOrder | None = None
     unattributed: tuple[ReadFill, ...] = ()  # fills of that market since signing that belong to no known order
+    archived_filled_e2: int | None = None  # signed before what the list still reaches: all that it ever filled
     error: str = ""
 
 

@@ -35,6 +35,7 @@ from common.kalshi.account_reads import AccountReads, Picture
 from common.kalshi.budget import Budget
 from common.kalshi.limits import budget_of, rate_limits
 from common.kalshi.reading import Pause, ReadFailed, Readings, Step
+from common.kalshi.types import HistoricalCutoff
 from common.messages import (
     Account,
     Backfill,
@@ -72,6 +73,7 @@ READINGS_MAX = 32  # side by side; one more is refused, and asked again by who n
 VANISHED_PER_ROUND = 5  # markets whose settlement is looked for by name
 VANISHED_AGAIN_NS = 60 * NS_PER_S
 MISSED_ROUNDS = 2
+ARCHIVE_AGE_NS = 7 * 86_400 * NS_PER_S  # finished orders stay listed for two weeks
 QUIET_NS = 60 * NS_PER_S  # between two errors that say the same
 _FAULTS = {"unauthorised": CauseKind.UNAUTHORISED, "wrong_answer": CauseKind.WRONG_ANSWER}
 
@@ -335,8 +337,12 @@ class Sync:
                     break
                 yield Pause(LOOKUP_PAUSE_NS)
             fills: tuple[ReadFill, ...] = ()
+            archived_filled_e2: int | None = None
             if found is None:
-                fills = yield from self.reads.fills(request.signed_wall_ns - OVERLAP_NS, request.ticker)
+                since_ns = min(request.signed_wall_ns, request.created_wall_ns or request.signed_wall_ns) - OVERLAP_NS
+                fills = yield from self.reads.fills(since_ns, request.ticker)
+                if (yield from self._is_archived(request)):
+                    archived_filled_e2 = sum(fill.qty_e2 for fill in fills if fill.order_id == request.order_id)
         except ReadFailed as failed:
             self._reply(token, _no_lookup(request, failed.detail))
             return
@@ -344,8 +350,16 @@ class Sync:
         reply = LookupReply(
             client_order_id=request.client_order_id, found=found is not None, as_of_wall_ns=as_of_ns, order=found,
             unattributed=tuple(fill for fill in fills if fill.order_id not in known),
+            archived_filled_e2=archived_filled_e2,
         )  # fmt: skip
         self._reply(token, reply)
+
+    def _is_archived(self, request: Lookup) -> Generator[Step, Any, bool]:
+        """Say whether an order is older than what the order list still reaches; only old ones need the question."""
+        if not request.order_id or self.now.wall_ns - request.signed_wall_ns < ARCHIVE_AGE_NS:
+            return False
+        cutoff: HistoricalCutoff = yield calls.historical_cutoff()
+        return request.signed_wall_ns < cutoff.orders_ns
 
     def _backfill(self, request: Backfill, token: str) -> Steps:
         began = self.now

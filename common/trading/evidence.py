@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 from common.clock import NS_PER_S
 from common.messages import AccountOrder, LookupReply, ReadOrder
-from common.trading.order_events import Absent, OrderEvent, Reported
+from common.trading.order_events import Absent, Archived, OrderEvent, Reported
 from common.trading.orders import OrderRecord
 
 EVIDENCE_WINDOW_NS = 35 * NS_PER_S  # on Kalshi; on paper its own signature window plus 5 s
@@ -37,13 +37,16 @@ def evidence_of_read(order: OrderRecord, read: ReadOrder, as_of_wall_ns: int, wi
 def evidence_of_lookup(order: OrderRecord, reply: LookupReply, window_ns: int) -> OrderEvent | None:
     """Return what a look-up proves; None when it proves nothing.
 
-    Absence also needs that no fill of the market since the signing is without an order: it could be this one's.
+    Absence also needs that no fill of the market since the signing is without an order: it could be this one's. An
+    order that exists and is older than the list reaches is over; its fills tell how.
     """
     assert reply.client_order_id == order.client_order_id
     if reply.error:
         return None
     if reply.order is not None:
         return evidence_of_read(order, reply.order, reply.as_of_wall_ns, window_ns)
+    if order.exists and reply.archived_filled_e2 is not None:
+        return Archived(filled_e2=reply.archived_filled_e2)
     if reply.unattributed or not is_late(reply.as_of_wall_ns, order.signed_wall_ns, window_ns):
         return None
     return Absent()

@@ -69,6 +69,7 @@ class Lookups:
             signed_wall_ns=order.signed_wall_ns or order.created_wall_ns,
             not_before_wall_ns=0,  # answer at once; whether it is late enough is judged here
             shard=order.shard,
+            created_wall_ns=order.created_wall_ns,
         )
         return Ask(request_id=request_id, owner="sync", request=request, timeout_ns=TIMEOUT_NS)
 
