@@ -4,7 +4,7 @@ Every `RestCall` gets exactly one `RestReply` or `RestFailure`, and is sent at m
 kept up for ever (see common.kalshi.stream). In observe mode, and in processes that are not meant to, no write passes:
 the core refuses first, this is the second line. Keys and hosts are known here and nowhere else.
 
-The paper exchange may start after us: until its file is there, calls fail unsent and streams are down.
+The paper exchange may start after us: calls and streams wait a while for its file, then fail unsent and are down.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from common.settings import TimeoutSettings
 
 CALLS_MAX = 256  # under way at once; one more fails unsent
 _PROGRESS_S = 0.1
-_NO_EXCHANGE_PAUSE_S = 1.0
+_EXCHANGE_PATIENCE_S = 15.0  # more than two programs that start together are apart on a busy machine
+_EXCHANGE_POLL_S = 0.1
 
 
 class Access(NamedTuple):
@@ -175,7 +176,9 @@ class Link:
 
     async def _open_client(self) -> RestClient:
         if self._client is None:
-            hosts, signer = self._find_access()
+            hosts, signer = await self._wait_for_access()
+            if self._client is not None:  # another call opened it meanwhile
+                return self._client
             timeouts = self._config.settings.timeouts
             self._client = RestClient(
                 hosts.rest_url, signer, write_timeouts=_write_timeouts(timeouts), read_timeouts=_read_timeouts(timeouts)
@@ -192,10 +195,9 @@ class Link:
     async def _keep_stream(self, name: str) -> None:
         while name not in self._streams:
             try:
-                hosts, signer = self._find_access()
+                hosts, signer = await self._wait_for_access()
             except NoPaperExchange as error:
                 self._tell(effects.StreamDown(stream=name, reason=str(error)))
-                await asyncio.sleep(_NO_EXCHANGE_PAUSE_S)
             else:
                 silence_s = float(self._config.settings.feed.silence_s)  # the one place that drops a silent stream
                 self._streams[name] = wire.Stream(
@@ -224,6 +226,18 @@ class Link:
                 self._tell(effects.StreamDown(stream=stream, reason=reason, status=status))
 
     # --- both ---
+
+    async def _wait_for_access(self) -> Access:
+        """Return hosts and key; a paper exchange that starts beside us is given a while before that fails."""
+        patience_s = _EXCHANGE_PATIENCE_S
+        while True:
+            try:
+                return self._find_access()
+            except NoPaperExchange:
+                if patience_s <= 0:
+                    raise
+            await asyncio.sleep(_EXCHANGE_POLL_S)
+            patience_s -= _EXCHANGE_POLL_S
 
     def _find_access(self) -> Access:
         if self._access is None:
