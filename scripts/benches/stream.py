@@ -60,6 +60,10 @@ class Load(NamedTuple):
     client_cores: float
     machine_load: float  # load average of the machine over the last minute, this run included
 
+    def undisturbed_per_s(self, orders_per_s: int) -> float:
+        """Return the deltas a second that a core of its own would let the server make beside so many orders."""
+        return (NS_PER_S - orders_per_s * self.order_cpu_ns) / self.delta_cpu_ns
+
 
 class Subscriber(picows.WSListener):
     """Counts book changes, looks at how old they are and misses none."""
