@@ -410,9 +410,11 @@ def reply_of(order: OrderRecord) -> ActionReply:
         outcome = Outcome.REJECTED
     elif order.state is OrderState.UNKNOWN:
         outcome = Outcome.UNKNOWN
+    filled_e2 = max(order.filled_e2, order.told_filled_e2)
+    is_over = order.is_ended or order.ended_as is not None
     return ActionReply(
         outcome=outcome, reason=order.reason, client_order_id=order.client_order_id, order_id=order.order_id,
-        filled_e2=max(order.filled_e2, order.told_filled_e2), remaining_e2=order.open_e2,
+        filled_e2=filled_e2, remaining_e2=0 if is_over else order.terms.total_e2 - filled_e2,
     )  # fmt: skip
 
 
