@@ -186,9 +186,9 @@ class OrderKeeper:
         """Journal and publish a new order; the request may leave after these effects."""
         if order.client_order_id in self.orders:
             raise BrokenInvariant(f"action {order.client_order_id} would make a second order")
-        effects = self._keep(Created(order=order, at_wall_ns=at_wall_ns), sync=True)
         self._add(order)
-        return [*effects, self._publish(self._log(order, at_wall_ns))]
+        message = self._log(order, at_wall_ns)  # before it is kept: a checkpoint must contain it
+        return [*self._keep(Created(order=order, at_wall_ns=at_wall_ns), sync=True), self._publish(message)]
 
     def happen(self, order: OrderRecord, event: OrderEvent, now: Now, sync: bool = False) -> list[Effect]:
         """Let an event happen to an order; journal and publish what it changed."""

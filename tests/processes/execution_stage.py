@@ -10,6 +10,7 @@ import msgspec
 from common.clock import NS_PER_MS, NS_PER_S, Now
 from common.effects import (
     Answer,
+    Ask,
     Asked,
     Checkpoint,
     Delivered,
@@ -22,7 +23,7 @@ from common.effects import (
     RestReply,
     Start,
 )
-from common.kalshi.calls import BATCH, ORDERS
+from common.kalshi.calls import ORDERS
 from common.messages import (
     Account,
     AccountOrder,
@@ -37,7 +38,6 @@ from common.messages import (
     Intent,
     Market,
     MarketMode,
-    Message,
     OpenOrders,
     Order,
     Place,
@@ -238,6 +238,10 @@ class ExecutionStage:
 
     # --- what was said ---
 
+    def asks(self, kind: type[Kind]) -> list[Kind]:
+        """Return the requests of one kind that it made."""
+        return [effect.request for effect in self.said if isinstance(effect, Ask) and isinstance(effect.request, kind)]
+
     def published(self, kind: type[Kind]) -> list[Kind]:
         """Return what was published of one kind."""
         return [
@@ -375,13 +379,3 @@ def foreign(side: Side = "bid", price_e4: int = 4_000, qty_e2: int = 100, status
         price_e4=price_e4, initial_e2=qty_e2, filled_e2=0, remaining_e2=qty_e2 if status == "resting" else 0,
         exchange_wall_ns=START_WALL_NS,
     )  # fmt: skip
-
-
-def is_batch(call: RestCall) -> bool:
-    """Say whether a call cancels several orders."""
-    return call.path == BATCH
-
-
-def messages(effects: Sequence[Effect]) -> list[Message]:
-    """Return what effects publish."""
-    return [effect.message for effect in effects if isinstance(effect, Publish)]
