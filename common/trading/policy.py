@@ -46,13 +46,14 @@ REVERSE_EVERY, REVERSE_EXTRA_E2 = 4, 2 * QTY_ONE_E2
 CANCEL_EVERY, CANCEL_AFTER_NS = 8, 10 * NS_PER_S
 TAKE_EVERY_NS = 120 * NS_PER_S
 EXIT_AT_E2, EXIT_AFTER_NS, EXIT_BEFORE_CLOSE_NS = 10 * QTY_ONE_E2, 300 * NS_PER_S, 90 * NS_PER_S
+BREATHE_NS = 6 * NS_PER_S  # flat again: whoever filled us knew more; at once again would only pay them faster
 _REPRICE_PAUSE_NS = 1_100 * NS_PER_MS  # execution allows one re-price per second and market
 
 
 class _Memory:
     """What the rule policy remembers of one market."""
 
-    __slots__ = ("exits", "held_since_ns", "last_reprice_ns", "orders", "taken_ns", "takes")
+    __slots__ = ("exits", "flat_since_ns", "held_since_ns", "last_reprice_ns", "orders", "taken_ns", "takes")
 
     def __init__(self, now_ns: int) -> None:
         self.orders = 0  # resting orders asked for
@@ -60,6 +61,7 @@ class _Memory:
         self.taken_ns = now_ns
         self.exits = 0
         self.held_since_ns: int | None = None
+        self.flat_since_ns: int | None = None  # None: never held anything
         self.last_reprice_ns = 0
 
 
@@ -71,7 +73,7 @@ def ticker_hash(ticker: str) -> int:
 class RulePolicy:
     """Exercises every path of the system without burning money.
 
-    Flat, it rests one to three contracts on the side to which the microprice leans. Holding, it rests the closing
+    Flat for six seconds, it rests one to three contracts on the side to which the microprice leans. Holding, it rests the closing
     side, and every fourth time two contracts more than it holds, which reverses. It follows the touch by amending,
     cancels every eighth order after ten seconds, and takes one contract every two minutes. At ten contracts, after
     five minutes, or ninety seconds before the close it exits at any price; in every second market it keeps one
@@ -93,6 +95,8 @@ class RulePolicy:
             memory = self._memory[view.ticker] = _Memory(view.now.mono_ns)
         held_e2 = view.position.position_e2 if view.position else 0
         if not held_e2:
+            if memory.held_since_ns is not None:
+                memory.flat_since_ns = view.now.mono_ns
             memory.held_since_ns = None
         elif memory.held_since_ns is None:
             memory.held_since_ns = view.now.mono_ns
@@ -191,11 +195,16 @@ class RulePolicy:
         refusal = self._refusal(view)
         if refusal and not held_e2:
             return hold(refusal)
+        if not held_e2 and self._breathes(view, memory):
+            return hold("flat a moment ago")
         side, qty_e2, reason, purpose = self._resting_order(view, held_e2, memory, bool(refusal))
         memory.orders += 1
         return Choice(
             kind=ActionKind.PLACE, reason=reason, side=side, qty_e2=qty_e2, pricing=Pricing.PASSIVE, purpose=purpose
         )
+
+    def _breathes(self, view: View, memory: _Memory) -> bool:
+        return memory.flat_since_ns is not None and view.now.mono_ns - memory.flat_since_ns < BREATHE_NS
 
     def _resting_order(
         self, view: View, held_e2: int, memory: _Memory, only_close: bool
