@@ -73,8 +73,8 @@ def ticker_hash(ticker: str) -> int:
 class RulePolicy:
     """Exercises every path of the system without burning money.
 
-    Flat for six seconds, it rests one to three contracts on the side to which the microprice leans. Holding, it rests the closing
-    side, and every fourth time two contracts more than it holds, which reverses. It follows the touch by amending,
+    Flat for six seconds, it rests one to three contracts on the side to which the microprice leans. Holding, it rests
+    the closing side, every fourth time with two contracts more, which reverses. It follows the touch by amending,
     cancels every eighth order after ten seconds, and takes one contract every two minutes. At ten contracts, after
     five minutes, or ninety seconds before the close it exits at any price; in every second market it keeps one
     contract to settlement.
