@@ -52,7 +52,7 @@ CORES: dict[str, Callable[[], Core]] = {
     "sync": Sync,
     "status": Status,
 }
-MINIMUM_A_MINUTE = truth.Counts(orders=67, fills=60, partial_fills=17, amends=7, crossings=2, settlements=0)
+MINIMUM_A_MINUTE = truth.Counts(orders=40, fills=40, partial_fills=8, amends=7, crossings=1, settlements=0)
 MINIMUM_OF_A_SOAK = truth.Counts(orders=200, fills=150, partial_fills=50, amends=20, crossings=5, settlements=1)
 SOAK_FROM_S = 180.0
 UNDER_WAY_NS = 500 * NS_PER_MS  # a write that was on its way to the exchange when its book was still fresh
