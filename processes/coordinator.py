@@ -220,6 +220,8 @@ class Coordinator:
                 return []
             self.set_cause(event.cause, f"{event.process}: {event.error}")
             return []
+        if isinstance(event, Reconciliation) and not event.error:
+            self.world.round_mono_ns = self.now.mono_ns
         return self.guards.on_event(event, self)
 
     # --- what the parts use ---

@@ -121,7 +121,7 @@ class GroupDesk:
                 del self._resets[shard]
                 self._under_way[shard] = None
                 effects.append(writes.caller.send(reset, Resetting(shard, tokens)))
-        for shard, at_ns in self._wanted.items():
+        for shard, at_ns in self._wanted.items() if writes.executor.around.is_trading else ():
             create = calls.create_group(self.limit, subaccount, shard)
             if shard not in self._under_way and writes.executor.now.mono_ns >= at_ns and writes.pay(create):
                 self._under_way[shard] = None

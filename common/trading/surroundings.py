@@ -7,7 +7,7 @@ and kept where forgetting would make us bold (a position that is not flat).
 from __future__ import annotations
 
 from common.effects import SubjectStale
-from common.messages import Account, Book, Exchange, Market, Message, Position, TraderState
+from common.messages import Account, Book, Exchange, Market, Message, Position, State, TraderState
 
 
 class Surroundings:
@@ -22,6 +22,11 @@ class Surroundings:
         self.positions: dict[str, Position] = {}
         self.accounts: dict[int, Account] = {}
         self.has_order_list = False  # a complete picture of the account was heard in this life
+
+    @property
+    def is_trading(self) -> bool:
+        """Say whether the trader may send orders of its policy."""
+        return self.trader is not None and self.trader.state in (State.READY, State.ACTING)
 
     def note(self, message: Message) -> None:
         """Take a state."""

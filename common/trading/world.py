@@ -29,6 +29,7 @@ STREAM_DOWN_NS = 5 * NS_PER_S
 NO_MARKET_NS = 5 * NS_PER_S
 PROCESS_GONE_NS = 0  # a closed connection is known at once
 SYNC_GONE_ROUNDS = 2
+SYNC_GRACE_S = 5  # for a round to end
 CLOCK_PAUSE_MS = 3_000.0
 UNREACHABLE_NS = 2 * NS_PER_S  # two status checks
 
@@ -46,6 +47,7 @@ class World:
         self.positions: dict[str, Position] = {}
         self.orders: dict[str, OpenOrders] = {}
         self.alive: dict[str, str] = {}  # process -> session
+        self.round_mono_ns: int | None = None  # when the last round of sync's ended well
         self._true_since_ns: dict[CauseKind, int] = {}
 
     def forget(self, topic: str, key: str) -> None:
@@ -72,7 +74,7 @@ class World:
                 yield Cause(kind=kind, detail=detail, since_wall_ns=now.wall_ns - (now.mono_ns - since_ns))
 
     def _conditions(self, now: Now) -> Iterator[tuple[CauseKind, str, int]]:
-        yield CauseKind.PROCESS_GONE, self._gone(), PROCESS_GONE_NS
+        yield CauseKind.PROCESS_GONE, self._gone() or self._rounds_missed(now), PROCESS_GONE_NS
         yield CauseKind.EXCHANGE_UNREACHABLE, self._unreachable(), UNREACHABLE_NS
         yield CauseKind.EXCHANGE_CLOSED, self._closed(), 0
         yield CauseKind.FEED_DOWN, self._feed_down(), STREAM_DOWN_NS
@@ -85,6 +87,13 @@ class World:
         names = [name for name, row in PROCESSES.items() if row.needed and row.on_bus]
         missing = [name for name in names if name not in self.alive and name not in ("coordinator", "sync")]
         return f"{', '.join(missing)} not running" if missing else ""
+
+    def _rounds_missed(self, now: Now) -> str:
+        if self.round_mono_ns is None:
+            return ""  # a calibration waits for the first one
+        patience_s = SYNC_GONE_ROUNDS * self.sync_interval_s + SYNC_GRACE_S
+        is_late = now.mono_ns - self.round_mono_ns > patience_s * NS_PER_S
+        return f"sync missed {SYNC_GONE_ROUNDS} rounds" if is_late else ""
 
     def _unreachable(self) -> str:
         shards = [f"{shard}: {row.detail}" for shard, row in sorted(self.exchanges.items()) if not row.reachable]
