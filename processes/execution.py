@@ -78,6 +78,7 @@ from common.trading.surroundings import Surroundings
 
 TICK_NS = NS_PER_S // 4
 DAY_NS = 86_400 * NS_PER_S
+RETOLD_EVENTS = 500
 
 
 class Execution:
@@ -91,6 +92,7 @@ class Execution:
         self.requests = 0
         self.placed_day = -1
         self.published: dict[str, OpenOrders] = {}
+        self.untold: dict[str, None] = {}  # markets of which the last life may have told orders that are gone
         self.counts = dict.fromkeys(
             ("placed", "placed_today", "refused", "rejected", "unknown", "amended", "cancelled", "fills", "foreign"), 0
         )
@@ -167,7 +169,9 @@ class Execution:
         ]
         for order in list(self.keeper.live.values()):
             effects += self._doubt_what_was_under_way(order)
-            self.touch(order.ticker)
+        for event in self.keeper.log.events[-RETOLD_EVENTS:]:
+            self.untold[event.ticker] = None
+            self.touch(event.ticker)
         self._count_placed_today()
         return effects
 
@@ -395,8 +399,9 @@ class Execution:
             if not orders:
                 self.rules.forget(ticker)
             before = self.published.get(ticker)
-            if before is None and not message.orders:
+            if before is None and not message.orders and ticker not in self.untold:
                 continue
+            self.untold.pop(ticker, None)
             if before is None or before.orders != message.orders or before.reserved_usd_e6 != message.reserved_usd_e6:
                 self.published[ticker] = message
                 effects.append(Publish(topic="open_orders", key=ticker, message=message))

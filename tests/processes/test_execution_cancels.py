@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.effects import Asked, Latch, Latched, PeerGone, PeerUp, RestCall, SubjectStale
+from common.effects import Asked, Latch, Latched, PeerGone, PeerUp, Persist, RestCall, RestReply, SubjectStale
 from common.kalshi.calls import ORDERS
 from common.messages import (
     Activity,
@@ -523,6 +523,21 @@ def test_orders_of_an_earlier_life_do_not_live_on_blind() -> None:
     stage.start()
     stage.wait(3.25)
     assert len(stage.cancels()) == 1
+
+
+def test_a_new_life_takes_back_what_the_last_one_told_and_is_gone() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    stage.rest_one(3)
+    stage.cancel()
+    body = msgspec.json.encode(cancel_ack("t2-j-3"))
+    reply = RestReply(
+        call_id=stage.cancels()[-1].call_id, status=200, body=body, sent_mono_ns=0, received_mono_ns=0, signed_wall_ns=0
+    )
+    effects = stage.core.update(reply, stage.now)  # it dies before it could tell
+    stage.journal += [effect.record for effect in effects if isinstance(effect, Persist)]
+    stage.start()
+    assert stage.open_orders().orders == ()
 
 
 def test_every_life_tells_the_same_events() -> None:
