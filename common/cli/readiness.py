@@ -36,15 +36,15 @@ def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
             time.sleep(_POLL_S)
             continue
         text, facts = status.text, facts_of(status)
-        waits_for = _judge(facts)
+        waits_for = judge(facts)
         if facts.state_machine.current_state in _RESTING or _is_held_up(facts):
             return Readiness(text, waits_for)
         time.sleep(_POLL_S)
     return Readiness(text, f"not READY after {READY_S:.0f} s: {waits_for}")
 
 
-def _judge(facts: StatusFacts) -> str:
-    """Return what a trader waits for; one that the operator stopped or paused is where it should be."""
+def judge(facts: StatusFacts) -> str:
+    """Return what a trader waits for, "" for nothing; one that the operator stopped or paused is where it should be."""
     state = facts.state_machine.current_state
     kinds = {cause["kind"] for cause in facts.state_machine.causes}
     if state in (State.READY, State.ACTING, State.IDLE) or kinds == {CauseKind.OPERATOR}:

@@ -35,7 +35,7 @@ def command(context: Context, as_json: bool, watch: bool, check: bool, activitie
     status = bus_client.ask_status(config, activities)
     click.echo(bytes(status.facts) if as_json else status.text)
     if check:
-        _judge(bus_client.facts_of(status))
+        judge(bus_client.facts_of(status))
 
 
 def _now(config: Config, activities: int) -> str:
@@ -46,7 +46,8 @@ def _now(config: Config, activities: int) -> str:
         return str(failure)
 
 
-def _judge(facts: bus_client.StatusFacts) -> None:
+def judge(facts: bus_client.StatusFacts) -> None:
+    """Raise `Failure` naming everything that is not well."""
     ill = [f"{name}: {service.summary}" for name, service in facts.services.items() if service.status != "healthy"]
     if facts.state_machine.current_state not in WELL:
         ill.insert(0, facts.words())

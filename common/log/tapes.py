@@ -80,6 +80,7 @@ class Tapes:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         self._make_room()
         self._writer, _ = files.Writer.open(self.directory / f"{now.wall_ns:020d}.tape", KIND)
+        self.bytes += self._writer.size
 
     def _make_room(self) -> None:
         """Remove the oldest tapes until another full one fits."""

@@ -1,0 +1,82 @@
+"""The verbs without a group, and how outcomes and states become exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.cli import bus_client, program, status, trader
+from common.cli.bus_client import ServiceFacts, StateFacts, StatusFacts
+from common.cli.readiness import judge
+from common.errors import ExitCode, Failure
+from common.messages import Done
+
+VERBS = [
+    ["status"], ["start"], ["pause"], ["resume"], ["recalibrate"], ["sync"], ["flatten"], ["stop"], ["halt"],
+    ["clear-halt", "--reason", "x"], ["model", "show"], ["model", "load", "hold"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_verb_where_nothing_runs_is_exit_3(words: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(trader.command, ["--run-dir", str(run_dir), *words], "trader") == ExitCode.NOT_RUNNING
+    assert "does not run" in capsys.readouterr().err
+
+
+def test_doctor_where_nothing_runs_says_what_is_missing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.run(trader.command, ["--run-dir", str(run_dir), "doctor"], "trader") == ExitCode.UNHEALTHY
+    said = capsys.readouterr()
+    assert "feed is silent" in said.out
+    assert "not well: " in said.err
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        ("refused", ExitCode.REFUSED),
+        ("halted", ExitCode.REFUSED),
+        ("timeout", ExitCode.TIMED_OUT),
+        ("no_answer", ExitCode.TIMED_OUT),
+        ("unproven", ExitCode.TIMED_OUT),
+        ("not_flat", ExitCode.FAILED),
+    ],
+)
+def test_outcome_without_success_ends_in_its_exit_code(code: str, exit_code: ExitCode) -> None:
+    with pytest.raises(Failure, match="why") as raised:
+        bus_client.show(Done(success=False, code=code, detail="why"))
+    assert raised.value.code == exit_code
+
+
+def facts(state: str, *causes: str, feed: str = "healthy") -> StatusFacts:
+    return StatusFacts(
+        state_machine=StateFacts(current_state=state, causes=tuple({"kind": kind, "detail": ""} for kind in causes)),
+        services={"feed": ServiceFacts(status=feed, summary="9 of 9 books fresh")},
+    )
+
+
+@pytest.mark.parametrize("state", ["READY", "ACTING"])
+def test_check_is_content_with_a_trader_that_trades(state: str) -> None:
+    status.judge(facts(state))
+
+
+@pytest.mark.parametrize(
+    ("ill", "words"),
+    [
+        (facts("PAUSED", "exchange_closed"), "PAUSED: exchange_closed"),
+        (facts("IDLE"), "IDLE"),
+        (facts("READY", feed="down"), "feed: 9 of 9 books fresh"),
+    ],
+)
+def test_check_names_what_is_not_well(ill: StatusFacts, words: str) -> None:
+    with pytest.raises(Failure, match=words) as raised:
+        status.judge(ill)
+    assert raised.value.code == ExitCode.UNHEALTHY
+
+
+def test_start_is_content_with_what_the_operator_wants() -> None:
+    assert judge(facts("READY")) == ""
+    assert judge(facts("IDLE")) == ""
+    assert judge(facts("PAUSED", "operator")) == ""
+    assert judge(facts("PAUSED", "operator", "feed_down")) == "PAUSED: operator; feed_down; it goes on trying"
+    assert "clear-halt" in judge(facts("HALTED", "emergency_stop"))
