@@ -18,7 +18,7 @@ def test_the_group_trades_for_minutes_and_agrees_with_the_ledger() -> None:
     town.run(120)
     rest(town)
     counted = counts(town)
-    assert counted["orders"] > 30
+    assert counted["orders"] > 20
     assert counted["fills"] > 15
     assert counted["amends"] > 5
     assert_agrees_with_the_ledger(town)
