@@ -46,7 +46,7 @@ REVERSE_EVERY, REVERSE_EXTRA_E2 = 4, 2 * QTY_ONE_E2
 CANCEL_EVERY, CANCEL_AFTER_NS = 8, 10 * NS_PER_S
 TAKE_EVERY_NS = 120 * NS_PER_S
 EXIT_AT_E2, EXIT_AFTER_NS, EXIT_BEFORE_CLOSE_NS = 10 * QTY_ONE_E2, 300 * NS_PER_S, 90 * NS_PER_S
-BREATHE_NS = 6 * NS_PER_S  # flat again: whoever filled us knew more; at once again would only pay them faster
+BREATHE_NS = 10 * NS_PER_S  # flat again: whoever filled us knew more; at once again would only pay them faster
 _REPRICE_PAUSE_NS = 1_100 * NS_PER_MS  # execution allows one re-price per second and market
 
 
@@ -73,7 +73,7 @@ def ticker_hash(ticker: str) -> int:
 class RulePolicy:
     """Exercises every path of the system without burning money.
 
-    Flat for six seconds, it rests one to three contracts on the side to which the microprice leans. Holding, it rests
+    Flat for ten seconds, it rests one to three contracts on the side to which the microprice leans. Holding, it rests
     the closing side, every fourth time with two contracts more, which reverses. It follows the touch by amending,
     cancels every eighth order after ten seconds, and takes one contract every two minutes. At ten contracts, after
     five minutes, or ninety seconds before the close it exits at any price; in every second market it keeps one
