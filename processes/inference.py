@@ -157,6 +157,13 @@ class Inference:
             self.books.pop(stale.key, None)
         elif stale.topic == "trader_state":
             self.trader = None
+        elif stale.topic == "market":
+            self.markets.pop(stale.key, None)
+            if stale.key not in self.books:
+                self.memory.pop(stale.key, None)
+                self.policy.forget(stale.key)
+        elif stale.topic == "open_orders":
+            self.working.pop(stale.key, None)
 
     def _ticker_of(self, request_id: str) -> str | None:
         return next((ticker for ticker, memory in self.memory.items() if memory.request_id == request_id), None)
@@ -222,11 +229,9 @@ class Inference:
             choice = hold(blocked)
         else:
             view = self._view(ticker, now)
-            if not (view.book.bids and view.book.asks):
-                choice = hold("the book is one-sided without our own orders")
-            else:
+            if view.book.bids and view.book.asks:
                 observation = observe_top(view, memory.history)
-                choice = self._choose(view, observation, memory, effects)
+            choice = self._choose(view, observation, memory, effects)
         request_id = self._request_id() if choice.kind is not ActionKind.HOLD else ""
         decision = self._decision(choice, book, observation, request_id, now)
         self.counts["decisions"] += 1
@@ -269,7 +274,7 @@ class Inference:
         try:
             if not all(map(math.isfinite, observation)):
                 raise ArithmeticError("the observation is not finite")
-            choice = self.policy.decide(view, observation)
+            choice = self.policy.decide(view, observation) if observation else self.policy.decide_one_sided(view)
         except Exception as error:
             effects += self._note_policy_error(view, memory, error)
             return hold(f"policy error: {type(error).__name__}")

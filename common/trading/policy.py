@@ -26,6 +26,14 @@ class Policy(Protocol):
         """Choose for one market. `observation` has this policy's layout; the book is fresh and two-sided."""
         ...
 
+    def decide_one_sided(self, view: View) -> Choice:
+        """Choose where nobody quotes one side of a fresh book: no observation can be made of it."""
+        ...
+
+    def forget(self, ticker: str) -> None:
+        """Drop what is remembered of a market that is gone."""
+        ...
+
 
 class HoldPolicy:
     """Never acts."""
@@ -37,6 +45,13 @@ class HoldPolicy:
     def decide(self, view: View, observation: tuple[float, ...]) -> Choice:
         """Hold."""
         return hold("the policy is hold")
+
+    def decide_one_sided(self, view: View) -> Choice:
+        """Hold."""
+        return hold("the policy is hold")
+
+    def forget(self, ticker: str) -> None:
+        """Forget nothing: nothing is remembered."""
 
 
 MAX_SPREAD_TICKS = 2  # to open
@@ -90,17 +105,7 @@ class RulePolicy:
 
     def decide(self, view: View, observation: tuple[float, ...]) -> Choice:
         """Choose by the rules above, the most urgent first."""
-        memory = self._memory.get(view.ticker)
-        if memory is None:
-            memory = self._memory[view.ticker] = _Memory(view.now.mono_ns)
-        held_e2 = view.position.position_e2 if view.position else 0
-        if not held_e2:
-            if memory.held_since_ns is not None:
-                memory.flat_since_ns = view.now.mono_ns
-            memory.held_since_ns = None
-        elif memory.held_since_ns is None:
-            memory.held_since_ns = view.now.mono_ns
-        exit_reason = self._exit_reason(view, held_e2, memory)
+        memory, held_e2, exit_reason = self._look(view)
         if view.working is not None:
             return self._tend(view, view.working, memory, exit_reason)
         if exit_reason:
@@ -110,6 +115,34 @@ class RulePolicy:
         if view.now.mono_ns - memory.taken_ns >= TAKE_EVERY_NS:
             return self._take(view, memory)
         return self._rest(view, held_e2, memory)
+
+    def decide_one_sided(self, view: View) -> Choice:
+        """Exit if that is due and somebody takes it; nothing else can be judged without both sides."""
+        _, held_e2, exit_reason = self._look(view)
+        if not exit_reason:
+            return hold("the book is one-sided")
+        if view.working is not None:
+            is_resting = view.working.state is OrderState.RESTING
+            return Choice(kind=ActionKind.CANCEL, reason=exit_reason) if is_resting else hold("our order is not ended")
+        if not (view.book.bids if held_e2 > 0 else view.book.asks):
+            return hold(f"{exit_reason}, but nobody quotes the other side")
+        return self._exit(view, held_e2, exit_reason)
+
+    def forget(self, ticker: str) -> None:
+        """Drop what is remembered of a market that is gone."""
+        self._memory.pop(ticker, None)
+
+    def _look(self, view: View) -> tuple[_Memory, int, str]:
+        """Return what is remembered of a market, what we hold, and why to exit, if there is a reason."""
+        memory = self._memory.get(view.ticker)
+        if memory is None:
+            memory = self._memory[view.ticker] = _Memory(view.now.mono_ns)
+        held_e2 = view.position.position_e2 if view.position else 0
+        if not held_e2:
+            memory.held_since_ns = None
+        elif memory.held_since_ns is None:
+            memory.held_since_ns = view.now.mono_ns
+        return memory, held_e2, self._exit_reason(view, held_e2, memory)
 
     def _near_close(self, view: View) -> bool:
         return view.market.close_wall_ns - view.now.wall_ns <= EXIT_BEFORE_CLOSE_NS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+
 from common import effects as fx
 from common.kalshi.calls import ORDERS
 from common.messages import (
