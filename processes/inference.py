@@ -152,18 +152,23 @@ class Inference:
             memory.history.note((book.bids[0][0] + book.asks[0][0]) / 2 / PRICE_ONE_E4, now)
 
     def _note_stale(self, stale: SubjectStale) -> None:
-        """Forget what nobody vouches for any more."""
-        if stale.topic == "book":
-            self.books.pop(stale.key, None)
-        elif stale.topic == "trader_state":
-            self.trader = None
-        elif stale.topic == "market":
-            self.markets.pop(stale.key, None)
-            if stale.key not in self.books:
-                self.memory.pop(stale.key, None)
-                self.policy.forget(stale.key)
-        elif stale.topic == "open_orders":
-            self.working.pop(stale.key, None)
+        """Forget what nobody vouches for any more; of a market that is gone everything."""
+        match stale.topic:
+            case "trader_state":
+                self.trader = None
+            case "open_orders":
+                self.working.pop(stale.key, None)
+            case "book":
+                self.books.pop(stale.key, None)
+                self._forget_if_gone(stale.key)
+            case "market":
+                self.markets.pop(stale.key, None)
+                self._forget_if_gone(stale.key)
+
+    def _forget_if_gone(self, ticker: str) -> None:
+        if ticker not in self.books and ticker not in self.markets:
+            self.memory.pop(ticker, None)
+            self.policy.forget(ticker)
 
     def _ticker_of(self, request_id: str) -> str | None:
         return next((ticker for ticker, memory in self.memory.items() if memory.request_id == request_id), None)
