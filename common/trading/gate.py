@@ -216,6 +216,7 @@ class Gate:
             purpose=place.purpose, terms=terms, shard=market.shard, request_id=place.request_id,
             decided_mono_ns=place.decided_mono_ns, created_wall_ns=self.executor.now.wall_ns,
             sent_mono_ns=self.executor.now.mono_ns, signed_wall_ns=self.executor.now.wall_ns,
+            fills_after=self.executor.keeper.last_fill_number,
         )  # fmt: skip
 
     def commit(self, order: OrderRecord, is_reprice: bool = False) -> None:

@@ -93,7 +93,7 @@ class OrderKeeper:
         self.log: EventLog[Order] = EventLog("order")
         self.live: dict[str, OrderRecord] = {}
         self.all_cancelled_wall_ns = 0  # when the exchange was last told to cancel everything
-        self.last_fill_number = 0  # of the `fill` events that were applied to orders
+        self.last_fill_number = 0  # of the `fill` events that were heard; after a restart, of those applied to orders
         self.last_forgotten = 0  # the number in the id of the newest order that was forgotten
         self._records = 0
         for record in records:
@@ -219,9 +219,10 @@ class OrderKeeper:
     # --- questions ---
 
     def numbers_heard(self) -> dict[str, int]:
-        """Return the number of the last event of each durable topic that our records include."""
+        """Return the number of each durable topic's event after which something may concern us."""
         groups = max((row.number for row in self.groups.values()), default=0)
-        heard = {"fill": self.last_fill_number, "order_group": groups}
+        fills = min((order.fills_after for order in self.live.values()), default=self.last_fill_number)
+        heard = {"fill": fills, "order_group": groups}
         return {topic: number for topic, number in heard.items() if number or self.orders}
 
     def find(self, client_order_id: str, order_id: str) -> OrderRecord | None:

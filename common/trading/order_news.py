@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.clock import NS_PER_S
-from common.effects import Die, Effect
+from common.effects import Die, Effect, Follow
 from common.messages import AccountOrder, Fill, LookupReply, ReadOrder, Reconciliation
 from common.trading.evidence import evidence_of_lookup, evidence_of_read, evidence_of_stream
 from common.trading.lookups import Lookups
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LIST_LAG_NS = 5 * NS_PER_S  # an order younger than this may be missing from a list
 EXPIRY_GRACE_NS = 3 * NS_PER_S
+HEAR_AGAIN_NS = 2 * NS_PER_S
 _FINAL = "finalized"
 
 
@@ -29,13 +30,18 @@ class OrderNews:
     def __init__(self, executor: Executor, lookups: Lookups) -> None:
         self.executor = executor
         self.lookups = lookups
+        self._hear_again_ns: dict[str, int] = {}  # orders that lack fills -> when to hear the fills again
 
     def on_fill(self, fill: Fill) -> list[Effect]:
         """Take a fill that tracking applied."""
-        self.executor.counts["fills"] += 1
-        order = self.executor.keeper.find(fill.client_order_id, fill.order_id)
+        keeper = self.executor.keeper
+        keeper.last_fill_number = max(keeper.last_fill_number, fill.number)
+        order = keeper.find(fill.client_order_id, fill.order_id)
         if order is None:
             return self._stranger(fill.client_order_id, "fill")
+        if fill.fill_id in order.fills:
+            return []
+        self.executor.counts["fills"] += 1
         event = FillApplied(fill_id=fill.fill_id, number=fill.number, qty_e2=fill.qty_e2, order_id=fill.order_id)
         return self.executor.happen(order, event)
 
@@ -96,8 +102,8 @@ class OrderNews:
             self.lookups.suspect(order)
 
     def watch_time(self) -> list[Effect]:
-        """Tell orders what time tells: their expiry passed, their market is final."""
-        effects: list[Effect] = []
+        """Tell orders what time tells: their expiry passed, their market is final, their fills do not come."""
+        effects: list[Effect] = self._hear_again()
         for order in list(self.executor.keeper.live.values()):
             if order.ended_as is None and self._is_overdue(order):
                 effects += self.executor.happen(order, ExpiryPassed())
@@ -105,6 +111,18 @@ class OrderNews:
             if order.ended_as is None and market is not None and market.status == _FINAL:
                 effects += self.executor.happen(order, MarketFinalised())
         return effects
+
+    def _hear_again(self) -> list[Effect]:
+        """Hear fills again that were told before it was known whose they are: a read names no client order id."""
+        now_ns, live = self.executor.now.mono_ns, self.executor.keeper.live
+        lacking = [order for order in live.values() if order.told_filled_e2 > order.filled_e2]
+        due_ns = {order.client_order_id: now_ns + HEAR_AGAIN_NS for order in lacking}
+        self._hear_again_ns = {name: self._hear_again_ns.get(name, at_ns) for name, at_ns in due_ns.items()}
+        due = [order for order in lacking if self._hear_again_ns[order.client_order_id] <= now_ns]
+        if not due:
+            return []
+        self._hear_again_ns |= {order.client_order_id: due_ns[order.client_order_id] for order in due}
+        return [Follow(topic="fill", after=min(order.fills_after for order in due))]
 
     def _is_overdue(self, order: OrderRecord) -> bool:
         expires_ns = order.terms.expires_wall_ns

@@ -53,6 +53,7 @@ class OrderRecord(msgspec.Struct, kw_only=True):
     request_id: str = ""
     decided_mono_ns: int = 0
     created_wall_ns: int = 0
+    fills_after: int = 0  # the last `fill` event heard when it was made: its own have higher numbers
     sent_mono_ns: int = 0  # when its request was handed over; the clock of the life that sent it
     answered_mono_ns: int = 0  # when the exchange's first word about it came, by whichever way
     state: OrderState = OrderState.PENDING

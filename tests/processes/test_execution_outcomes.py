@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.clock import NS_PER_S
-from common.effects import Answered, Ask, Die, EventsLost, RestCall, Unanswered
+from common.effects import Answered, Ask, Die, EventsLost, Follow, RestCall, Unanswered
 from common.kalshi.calls import ORDERS
 from common.messages import (
     CauseKind,
@@ -15,10 +15,11 @@ from common.messages import (
     LookupReply,
     OrderState,
     Pricing,
+    Purpose,
     ReadFill,
     ReadOrder,
 )
-from common.trading.orders import Doubt, OrderRecord
+from common.trading.orders import Doubt, OrderRecord, OrderTerms
 from tests.processes.execution_stage import (
     TICKER,
     ExecutionStage,
@@ -417,6 +418,33 @@ def test_news_that_were_lost_make_every_live_order_questionable() -> None:
     answer_lookup(stage, order, row(order, "executed", filled_e2=100))
     stage.give(fill(order, 100))
     assert state_of(order) is OrderState.FILLED
+
+
+def test_a_fill_told_before_it_was_known_whose_it_is_is_heard_again() -> None:
+    stage = opened()
+    stage.give(msgspec.structs.replace(fill(unknown_to_us(), 100, number=4)))
+    order = unknown(stage)
+    nameless = msgspec.structs.replace(fill(order, 100, number=5), client_order_id="")
+    stage.give(nameless)
+    assert order.filled_e2 == 0
+    answer_lookup(stage, order, row(order, "executed", filled_e2=100))
+    assert not order.is_ended
+    stage.said.clear()
+    stage.live_on(2.25)
+    follow = only([effect for effect in stage.said if isinstance(effect, Follow)])
+    assert follow == Follow(topic="fill", after=4)
+    stage.give(nameless)
+    assert state_of(order) is OrderState.FILLED
+    stage.start()
+    assert Follow(topic="fill", after=5) in stage.said
+
+
+def unknown_to_us() -> OrderRecord:
+    """Return an order of somebody else's."""
+    return OrderRecord(
+        client_order_id="human", ticker=TICKER, side="bid", pricing=Pricing.PASSIVE, purpose=Purpose.OPEN,
+        terms=OrderTerms(4_900, 100), order_id="y",
+    )  # fmt: skip
 
 
 # --- strangers ---
