@@ -89,8 +89,8 @@ class Status:
                 self.accounts[message.shard] = message
             case TraderState():
                 self.trader = message
-            case SubjectStale(topic="trader_state"):
-                self.trader = None
+            case SubjectStale():
+                self._forget(message)
             case PeerUp():
                 self.gone.pop(message.process, None)
             case PeerGone():
@@ -108,6 +108,18 @@ class Status:
     def counters(self) -> dict[str, int]:
         """Return the heartbeat's counters."""
         return dict(self.counts)
+
+    def _forget(self, stale: SubjectStale) -> None:
+        """Forget what nobody vouches for any more."""
+        match stale.topic:
+            case "trader_state":
+                self.trader = None
+            case "open_orders":
+                self.open_orders.pop(stale.key, None)
+            case "position":
+                self.positions.pop(stale.key, None)
+            case "account":
+                self.accounts.pop(int(stale.key), None)
 
     # --- what happened ---
 

@@ -1,0 +1,241 @@
+"""Status: what happened in words, who is alive, and the same facts as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from common.clock import NS_PER_S, Now
+from common.effects import Answer, Asked, Delivered, PeerGone, PeerUp, SubjectStale
+from common.messages import (
+    Activity,
+    CalibrationStep,
+    Cause,
+    CauseKind,
+    Difference,
+    Error,
+    External,
+    Fill,
+    Heartbeat,
+    OpenOrder,
+    OpenOrders,
+    Order,
+    OrderGroup,
+    OrderState,
+    Pricing,
+    Purpose,
+    Reconciliation,
+    Settlement,
+    ShowStatus,
+    State,
+    StatusReply,
+    Transition,
+)
+from common.registry import PROCESSES
+from common.units import USD_ONE_E6
+from processes.status import ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT, Status
+from tests.processes.execution_stage import START_WALL_NS, TICKER, account, position, trader
+
+NOW = Now(1_000 * NS_PER_S, START_WALL_NS)
+
+
+def hear(*messages: Delivered) -> Status:
+    """Return a status that heard these."""
+    core = Status()
+    for message in messages:
+        core.update(message, NOW)
+    return core
+
+
+def show(core: Status, now: Now = NOW, activities: int = 5) -> tuple[list[str], dict[str, Any]]:
+    """Return the text's lines and the JSON facts."""
+    asked = Asked(
+        token="t", sender="cli", door="main", request=ShowStatus(activities=activities), expires_mono_ns=1 << 60
+    )
+    (answer,) = core.update(asked, now)
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.reply, StatusReply)
+    return answer.reply.text.splitlines(), json.loads(bytes(answer.reply.facts))
+
+
+def order(state: OrderState, reason: str = "", sent_s: float = 0, answered_s: float = 0) -> Order:
+    return Order(
+        number=1, client_order_id="t2-j-1", ticker=TICKER, side="bid", price_e4=4_900, initial_e2=300, filled_e2=0,
+        remaining_e2=300, state=state, purpose=Purpose.OPEN, pricing=Pricing.PASSIVE, reason=reason,
+        sent_mono_ns=round(sent_s * NS_PER_S), answered_mono_ns=round(answered_s * NS_PER_S), at_wall_ns=START_WALL_NS,
+    )  # fmt: skip
+
+
+def said(*messages: Delivered) -> list[str]:
+    """Return the lines of activity that messages lead to, oldest first, without their times."""
+    lines, _ = show(hear(*messages), activities=100)
+    shown = lines[lines.index("Recent Activity:") + 1 : lines.index("", lines.index("Recent Activity:"))]
+    return [line.partition(" - ")[2] for line in reversed(shown) if " - " in line]
+
+
+# --- what happened ---
+
+
+def test_an_order_is_told_when_placed_with_its_duration_and_when_ended() -> None:
+    assert said(
+        order(OrderState.PENDING),
+        order(OrderState.RESTING, sent_s=1, answered_s=1.8),
+        order(OrderState.AMENDING),
+        order(OrderState.RESTING),
+        order(OrderState.CANCELLED, "cancelled"),
+    ) == [
+        f"order_placed: {TICKER} BUY 3@49¢ (0.8s)",
+        f"order_cancelled: {TICKER} BUY 3@49¢ (cancelled)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        (OrderState.FILLED, f"order_filled: {TICKER} BUY 3@49¢ (fill)"),
+        (OrderState.EXPIRED, f"order_expired: {TICKER} BUY 3@49¢ (fill)"),
+        (OrderState.REJECTED, f"order_rejected: {TICKER} BUY 3@49¢ (fill) ✗"),
+        (OrderState.UNKNOWN, f"order_unknown: {TICKER} BUY 3@49¢ (fill) ✗"),
+    ],
+)
+def test_every_end_has_its_word(state: OrderState, line: str) -> None:
+    assert said(order(OrderState.PENDING), order(state, "fill")) == [line]
+
+
+def fill(realised_usd_e6: int) -> Fill:
+    return Fill(
+        number=1, fill_id="f", order_id="x", client_order_id="t2-j-1", ticker=TICKER, side="ask", price_e4=4_200,
+        qty_e2=1_500, is_taker=False, fee_usd_e6=0, position_e2=0, realised_usd_e6=realised_usd_e6, cash_usd_e6=0,
+        applied_wall_ns=START_WALL_NS,
+    )  # fmt: skip
+
+
+def sync(*differences: Difference, error: str = "") -> Reconciliation:
+    return Reconciliation(
+        number=1, reason="periodic", complete=not error, sent_wall_ns=START_WALL_NS, sent_mono_ns=0, as_of_wall_ns=0,
+        duration_s=1.2, differences=differences, error=error,
+    )  # fmt: skip
+
+
+def test_fills_syncs_settlements_and_cash_are_told() -> None:
+    drift = Difference(kind="cash", key="0", ours="1", exchange="2")
+    assert said(
+        fill(0), fill(3_450_000), sync(), sync(drift), sync(error="HTTP 503"),
+        Settlement(
+            number=1, ticker=TICKER, result="yes", position_e2=300, revenue_usd_e6=0, fee_usd_e6=0,
+            realised_usd_e6=-1_500_000, exchange_wall_ns=START_WALL_NS,
+        ),
+        External(number=1, usd_e6=5_000_000, reason="deposit", at_wall_ns=START_WALL_NS),
+        OrderGroup(number=1, group_id="g", event_type="triggered", exchange_wall_ns=START_WALL_NS),
+        Activity(process="execution", kind="orders_withdrawn", detail="1 resting order", at_wall_ns=START_WALL_NS),
+    ) == [
+        f"fill_processed: {TICKER} SELL 15@42¢",
+        f"fill_processed: {TICKER} SELL 15@42¢ (+$3.45)",
+        "state_sync: positions synced (1.2s)",
+        "state_sync: 1 differences (1.2s) ✗",
+        "state_sync: HTTP 503 (1.2s) ✗",
+        f"settlement: {TICKER} 3 settled yes (-$1.50)",
+        "external_cash: deposit +$5.00",
+        "order_group: triggered on shard 0",
+        "orders_withdrawn: 1 resting order",
+    ]  # fmt: skip
+
+
+def test_histories_are_bounded() -> None:
+    core = Status()
+    for number in range(1_000):
+        core.update(fill(0), NOW)
+        core.update(Error(process="sync", error=str(number), context="", at_wall_ns=0), NOW)
+        core.update(
+            Transition(source=State.READY, target=State.ACTING, reason="", at_wall_ns=0, time_in_source_s=0), NOW
+        )
+    assert (len(core.activities), len(core.errors), len(core.transitions)) == (
+        ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT,
+    )  # fmt: skip
+    assert core.errors[0].error == "999"
+    assert core.counters()["errors"] == 1_000
+
+
+# --- where we are ---
+
+
+def test_without_a_coordinator_the_state_is_not_known() -> None:
+    lines, facts = show(hear())
+    assert lines[1] == "State: unknown (the coordinator is not heard) (0.0s)"
+    assert facts["state_machine"]["intent"] is None
+    core = hear(trader(), SubjectStale(topic="trader_state", key=""))
+    assert show(core)[0][1].startswith("State: unknown")
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_can_be_shown(state: State) -> None:
+    told = trader(state, since_mono_ns=NOW.mono_ns - 45_200_000_000, causes=(Cause(kind=CauseKind.OPERATOR),))
+    lines, facts = show(hear(told))
+    assert lines[1:3] == [f"State: {state} (45.2s)", "Cause: operator"]
+    assert facts["state_machine"]["current_state"] == state
+    assert facts["state_machine"]["causes"] == [{"kind": "operator", "detail": "", "since_wall_ns": 0}]
+
+
+def beat(process: str, healthy: bool = True) -> Heartbeat:
+    return Heartbeat(
+        process=process, pid=7, session="s", started_wall_ns=START_WALL_NS, summary=f"{process} works", healthy=healthy
+    )
+
+
+def test_each_process_has_a_line_and_its_health() -> None:
+    core = hear(beat("feed"), beat("sync", healthy=False), beat("tracking"), PeerGone(process="tracking", reason="x"))
+    lines, facts = show(core)
+    assert "✅ feed: feed works" in lines
+    assert "⚠️ sync: sync works" in lines
+    assert "❌ tracking: x, last heard 0s ago" in lines
+    assert "❌ execution: not heard yet" in lines
+    assert "✅ status: 0 activities, 0 errors so far" in lines
+    on_bus = [name for name, row in PROCESSES.items() if row.on_bus]
+    assert list(facts["services"]) == on_bus
+    assert facts["services"]["sync"]["status"] == "degraded"
+    assert facts["services"]["feed"]["pid"] == 7
+    core.update(PeerUp(process="tracking", session="s2"), NOW)
+    assert "✅ tracking: tracking works" in show(core)[0]
+
+
+def test_a_silent_process_is_down() -> None:
+    core = hear(beat("feed"))
+    later = Now(NOW.mono_ns + 2_100_000_000, NOW.wall_ns)
+    assert "❌ feed: no heartbeat, last heard 2s ago" in show(core, later)[0]
+
+
+def test_the_portfolio_and_its_json() -> None:
+    resting = OpenOrder(
+        client_order_id="t2-j-1", side="bid", price_e4=4_900, remaining_e2=100, state=OrderState.RESTING
+    )
+    steps = (CalibrationStep(step="sync_data", status="complete", duration_s=0.4),)
+    core = hear(
+        account(cash_usd_e6=9_000 * USD_ONE_E6), position(300), position(0, ticker="KXFLAT"),
+        OpenOrders(ticker=TICKER, orders=(resting,)),
+        trader(last_transition="CALIBRATING → READY", transition_reason="calibration_complete", steps=steps),
+        Error(process="sync", error="HTTP 503", context="balance", at_wall_ns=START_WALL_NS, recovery="again"),
+    )  # fmt: skip
+    lines, facts = show(core)
+    assert "Portfolio: $0.00 | Positions: 1 markets | Orders: 1 open" in lines
+    assert lines[1].endswith("| Last: CALIBRATING → READY (calibration_complete)")
+    portfolio = facts["portfolio"]
+    assert portfolio["cash_usd_e6"] == 9_000 * USD_ONE_E6
+    assert portfolio["positions"][TICKER]["position_e2"] == 300
+    assert portfolio["open_orders"][0] | {"ticker": TICKER, "client_order_id": "t2-j-1"} == portfolio["open_orders"][0]
+    assert facts["state_machine"]["calibration_steps"] == [
+        {"step": "sync_data", "status": "complete", "duration": 0.4, "detail": ""}
+    ]
+    assert facts["error_history"][0]["recovery"] == "again"
+    assert set(facts) == {
+        "timestamp", "state_machine", "services", "portfolio", "recent_activities", "error_history",
+    }  # fmt: skip
+
+
+def test_what_nobody_vouches_for_is_forgotten() -> None:
+    core = hear(account(), position(300), OpenOrders(ticker=TICKER))
+    for topic, key in (("account", "0"), ("position", TICKER), ("open_orders", TICKER), ("book", TICKER)):
+        core.update(SubjectStale(topic=topic, key=key), NOW)
+    lines, _ = show(core)
+    assert "Portfolio: not known yet | Positions: 0 markets | Orders: 0 open" in lines
