@@ -34,7 +34,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("system")
 
-SOAK_S = float(os.environ.get("SOAK_S", "45"))
+SOAK_S = float(os.environ.get("SOAK_S", "30"))
 SETTINGS = {
     "sync.corrections": False,
     "sync.interval_s": 5,
