@@ -13,7 +13,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from common import effects
+from common import clock, effects
 from common.bus.link import CALLS_MAX, Link
 from common.config import Config
 from common.effects import Input, RestCall, RestFailure, RestReply, StreamDown, StreamFrame, StreamOpen, StreamUp
@@ -171,6 +171,19 @@ def test_write_without_an_answer_may_have_been_sent_and_is_not_sent_again(tmp_pa
         assert failure.maybe_sent
         assert len(bench.server.requests) == 1
         assert bench.link.queued() == {"rest_calls": 0}
+
+    play(tmp_path, act)
+
+
+def test_write_that_cannot_leave_in_time_does_not_leave(tmp_path: Path) -> None:
+    async def act(bench: Bench) -> None:
+        late = clock.mono_ns() - 1
+        failure = await bench.call(**write("/ok"), body=b"e30=", leave_by_mono_ns=late)
+        assert isinstance(failure, RestFailure)
+        assert not failure.maybe_sent
+        assert bench.server.requests == []
+        reply = await bench.call(**write("/ok"), body=b"e30=", leave_by_mono_ns=late + 60 * clock.NS_PER_S)
+        assert isinstance(reply, RestReply)
 
     play(tmp_path, act)
 

@@ -81,6 +81,27 @@ def test_waiting_times_say_when_and_never() -> None:
     assert held.take(*CREATE, wait_ns)
 
 
+def test_a_batch_names_as_many_orders_as_can_be_paid_now() -> None:
+    held = budget(write_percent=30)
+    cancel = ("DELETE", BATCH[1])
+    assert held.most_orders(*cancel, 0) == 15
+    assert held.take(*cancel, 0, orders=15)
+    assert held.most_orders(*cancel, 0) == 0
+    assert held.most_orders(*cancel, 100 * NS_PER_MS) == 1
+
+
+def test_limits_that_are_adopted_refill_nothing() -> None:
+    held = budget()
+    for _ in range(8):
+        held.take(*CREATE, 0)
+    wider = AccountLimits(tier="advanced", read=BucketLimit(300, 900), write=BucketLimit(300, 900))
+    held.adopt(wider, COSTS, 0)
+    assert [held.take(*CREATE, 0) for _ in range(3)] == [True, True, False]
+    assert held.take(*CREATE, 100 * NS_PER_MS)
+    held.adopt(BASIC, COSTS, 60 * NS_PER_S)
+    assert [held.take(*CREATE, 60 * NS_PER_S) for _ in range(11)].count(True) == 10
+
+
 def test_a_429_empties_the_bucket() -> None:
     held = budget()
     held.refused(*CREATE, 0)
