@@ -10,6 +10,7 @@ unit raises `UnitError`: nothing is rounded in silence. Floats never enter.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -134,33 +135,8 @@ class PriceGrid:
     __slots__ = ("_steps_down", "_steps_up", "_valid", "ranges")
 
     def __init__(self, ranges: tuple[PriceRange, ...]) -> None:
-        if not ranges:
-            raise UnitError("price_ranges: empty")
-        for start_e4, end_e4, step_e4 in ranges:
-            if step_e4 <= 0 or not 0 <= start_e4 < end_e4 <= PRICE_ONE_E4 or (end_e4 - start_e4) % step_e4:
-                raise UnitError(f"price_ranges: {start_e4}..{end_e4} step {step_e4} (in $0.0001) is not a grid")
-        for lower, upper in pairwise(ranges):
-            if lower.end_e4 != upper.start_e4:
-                raise UnitError(f"price_ranges: {lower.end_e4} and {upper.start_e4} (in $0.0001) do not meet")
         self.ranges = ranges
-        valid = bytearray(PRICE_ONE_E4 + 1)
-        for start_e4, end_e4, step_e4 in ranges:
-            for price_e4 in range(start_e4, end_e4 + 1, step_e4):
-                valid[price_e4] = 1
-        valid[0] = valid[PRICE_ONE_E4] = 0
-        self._valid = bytes(valid)
-        self._steps_down = self._nearest(range(PRICE_ONE_E4 + 1))
-        self._steps_up = self._nearest(range(PRICE_ONE_E4, -1, -1))
-
-    def _nearest(self, prices: range) -> list[int | None]:
-        """Return, for every price, the last valid price met when walking along `prices` up to it."""
-        nearest: list[int | None] = [None] * (PRICE_ONE_E4 + 1)
-        last = None
-        for price_e4 in prices:
-            if self._valid[price_e4]:
-                last = price_e4
-            nearest[price_e4] = last
-        return nearest
+        self._valid, self._steps_down, self._steps_up = _grid_tables(ranges)
 
     def is_valid(self, price_e4: int) -> bool:
         """Say whether an order may carry this price."""
@@ -181,6 +157,37 @@ class PriceGrid:
     def above(self, price_e4: int) -> int | None:
         """Return the next valid price strictly above `price_e4`, or None: one tick up."""
         return self.ceil(price_e4 + 1)
+
+
+@lru_cache(maxsize=64)  # markets by the thousand share a handful of grids
+def _grid_tables(ranges: tuple[PriceRange, ...]) -> tuple[bytes, tuple[int | None, ...], tuple[int | None, ...]]:
+    """Return which prices are valid, and for every price the nearest valid one at or below it, and at or above it."""
+    if not ranges:
+        raise UnitError("price_ranges: empty")
+    for start_e4, end_e4, step_e4 in ranges:
+        if step_e4 <= 0 or not 0 <= start_e4 < end_e4 <= PRICE_ONE_E4 or (end_e4 - start_e4) % step_e4:
+            raise UnitError(f"price_ranges: {start_e4}..{end_e4} step {step_e4} (in $0.0001) is not a grid")
+    for lower, upper in pairwise(ranges):
+        if lower.end_e4 != upper.start_e4:
+            raise UnitError(f"price_ranges: {lower.end_e4} and {upper.start_e4} (in $0.0001) do not meet")
+    valid = bytearray(PRICE_ONE_E4 + 1)
+    for start_e4, end_e4, step_e4 in ranges:
+        for price_e4 in range(start_e4, end_e4 + 1, step_e4):
+            valid[price_e4] = 1
+    valid[0] = valid[PRICE_ONE_E4] = 0
+    table = bytes(valid)
+    return table, _nearest(table, range(PRICE_ONE_E4 + 1)), _nearest(table, range(PRICE_ONE_E4, -1, -1))
+
+
+def _nearest(valid: bytes, prices: range) -> tuple[int | None, ...]:
+    """Return, for every price, the last valid price met when walking along `prices` up to it."""
+    nearest: list[int | None] = [None] * (PRICE_ONE_E4 + 1)
+    last = None
+    for price_e4 in prices:
+        if valid[price_e4]:
+            last = price_e4
+        nearest[price_e4] = last
+    return tuple(nearest)
 
 
 CENT_RANGES = (PriceRange(0, 10_000, 100),)

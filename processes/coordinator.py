@@ -71,6 +71,8 @@ from common.trading.state_machine import DEADLINE_NS, Event, StateMachine, deman
 from common.trading.world import World
 
 TICK_NS = NS_PER_S // 4  # level-triggered causes and deadlines are looked at this often even in silence
+STEADY_TICK_NS = NS_PER_S  # where nothing is being waited for
+STEADY = (State.READY, State.ACTING, State.IDLE, State.HALTED)
 START_GRACE_NS = 10 * NS_PER_S  # a calibration waits this long before the world's causes pause it
 NO_CASH_RECHECK_NS = 30 * NS_PER_S
 
@@ -170,6 +172,7 @@ class Coordinator:
 
     def _note_state(self, message: Delivered) -> None:
         world = self.world
+        world.changed()
         match message:
             case Book():
                 world.books[message.ticker] = message
@@ -221,7 +224,7 @@ class Coordinator:
             self.set_cause(event.cause, f"{event.process}: {event.error}")
             return []
         if isinstance(event, Reconciliation) and not event.error:
-            self.world.round_mono_ns = self.now.mono_ns
+            self.world.note_round(self.now)
         return self.guards.on_event(event, self)
 
     # --- what the parts use ---
@@ -317,7 +320,7 @@ class Coordinator:
         if self.machine.state is State.HALTED:
             return tuple(self.standing.values())
         timed = tuple(cause for cause, _ in self.timed.values())
-        world = () if self._is_starting() else tuple(self.world.causes(self.now))
+        world = () if self._is_starting() else self.world.causes(self.now)
         return (*self.standing.values(), *timed, *world)
 
     def _is_starting(self) -> bool:
@@ -341,7 +344,8 @@ class Coordinator:
             effects += self.conversation.on_time(self.now)  # what a new state began need not wait for the next drain
         effects += self.commands.answer()
         effects += self.publish_state()
-        return [*effects, WakeAt(mono_ns=self.now.mono_ns + TICK_NS)]
+        is_steady = self.machine.state in STEADY and not self.world.is_troubled and not self.commands.operator.pending
+        return [*effects, WakeAt(mono_ns=self.now.mono_ns + (STEADY_TICK_NS if is_steady else TICK_NS))]
 
     def _obey_causes(self) -> list[Effect]:
         """Move to the state that the gravest cause demands."""

@@ -77,6 +77,7 @@ from common.trading.resting_rules import RestingRules
 from common.trading.surroundings import Surroundings
 
 TICK_NS = NS_PER_S // 4
+IDLE_TICK_NS = NS_PER_S  # with nothing live and nothing to prove
 DAY_NS = 86_400 * NS_PER_S
 RETOLD_EVENTS = 500
 
@@ -210,9 +211,9 @@ class Execution:
         """Remember that a market's orders or position changed."""
         self.gate.touch(ticker)
 
-    def happen(self, order: OrderRecord, event: OrderEvent, sync: bool = False) -> list[Effect]:
+    def happen(self, order: OrderRecord, event: OrderEvent) -> list[Effect]:
         """Let an event happen to an order, and remember that its market's open orders changed."""
-        effects = self.keeper.happen(order, event, self.now, sync)
+        effects = self.keeper.happen(order, event, self.now)
         if effects:
             self.touch(order.ticker)
         if order.is_ended:
@@ -364,7 +365,8 @@ class Execution:
             effects += self.writes.cancel_all()
         effects += self.writes.tend()
         effects += self._publish_open_orders()
-        return [*effects, WakeAt(mono_ns=self.now.mono_ns + TICK_NS)]
+        is_idle = not self.keeper.live and not self.halting.is_proving
+        return [*effects, WakeAt(mono_ns=self.now.mono_ns + (IDLE_TICK_NS if is_idle else TICK_NS))]
 
     def _obey_rules(self) -> list[Effect]:
         """Want those of our orders gone that may not rest any more."""

@@ -72,6 +72,7 @@ from common.trading.sync_requests import Backfills, Rounds
 STREAM = "private"
 CHANNELS: tuple[Channel, ...] = ("fill", "user_orders", "market_positions", "order_group_updates")
 TICK_NS = NS_PER_S // 4
+CALM_TICK_NS = NS_PER_S // 2  # with nothing in doubt
 MARKS_EVERY_NS = NS_PER_S // 2  # values at moving marks are published at this pace
 TIDY_EVERY_NS = 60 * NS_PER_S
 PAYOUT_TRIES = 6  # rounds asked for because a market of ours is final and its payout not yet read
@@ -354,7 +355,8 @@ class Tracking:
             self.next_tidy_ns = now.mono_ns + TIDY_EVERY_NS
             effects += self._tidy(now)
         effects += self._publish(now)
-        return [*effects, WakeAt(mono_ns=now.mono_ns + TICK_NS)]
+        is_calm = not self.position_doubts and not self.order_doubts and not self.books.waiting
+        return [*effects, WakeAt(mono_ns=now.mono_ns + (CALM_TICK_NS if is_calm else TICK_NS))]
 
     def _tidy(self, now: Now) -> list[Effect]:
         """Let go of markets that settled long ago."""

@@ -23,10 +23,14 @@ class Journal:
         self.torn_bytes = found.torn_bytes
         self.records = len(self.restored)
 
-    def persist(self, record: bytes, sync: bool) -> None:
-        """Append a record; it survives our death once this returns and, with `sync`, that of the machine."""
-        self._writer.append((record,), sync)
+    def persist(self, record: bytes) -> None:
+        """Append a record; it survives our death once this returns, and that of the machine after `sync`."""
+        self._writer.append((record,))
         self.records += 1
+
+    def sync(self) -> None:
+        """Wait until the disk has every record appended so far."""
+        self._writer.sync()
 
     def checkpoint(self, record: bytes) -> None:
         """Put this one record in the place of all, in one step."""

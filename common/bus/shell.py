@@ -1,7 +1,8 @@
 """Shell: what stands around a core: it brings the inputs, in order, and carries out the effects, in order.
 
 One `turn` takes all that has arrived, the control door first, gives it to the core piece by piece, then `Drained`, and
-tends what is due. The shell knows no policy. Everything it is told to wait for has a bound, and every failure becomes
+tends what is due. Records that must be on the disk share one wait for it: what follows them is held back until then, so
+a burst costs one wait and not one for each record. The shell knows no policy. Everything it is told to wait for has a bound, and every failure becomes
 an input of the core or the end of the process.
 """
 
@@ -30,6 +31,8 @@ from common.registry import PROCESSES, TOPICS
 
 _TICK_NS = 100 * NS_PER_MS  # between looks at what is silent or missing
 _CONTROL_NS = NS_PER_MS  # between looks at the control door while other things are delivered
+_HOLD_NS = 2 * NS_PER_MS  # in a long turn nobody waits longer than this for the disk to be asked
+_AT_ONCE = effects.Persist | effects.Checkpoint | effects.Latch | effects.Die  # a latch works on a full disk, too
 _NEVER_NS = 1 << 62
 
 
@@ -90,6 +93,8 @@ class Shell:
         self._wake_ns = _NEVER_NS
         self._tick_ns = 0
         self._slowest_commit_ns = 0  # since the last heartbeat
+        self._uncommitted_ns = 0  # since when a record waits for the disk; 0: none does
+        self._held: list[Effect] = []  # what comes after such a record
         self._carriers: dict[type[Effect], Callable[[Any], None]] = {
             effects.Publish: self._publish,
             effects.Retire: self._retire,
@@ -107,6 +112,7 @@ class Shell:
     def start(self, start: effects.Start) -> None:
         """Give the core its first input, and say that we live."""
         self._deliver(Delivery(start))
+        self._commit()
         self._beat(clock.read())
         self._inputs.flush()
 
@@ -133,6 +139,7 @@ class Shell:
             delivered += 1
         if delivered:
             self._deliver(Delivery(Drained()))
+        self._commit()
         self._tend(ready, is_tick)
 
     def idle_ms(self) -> int:
@@ -245,11 +252,31 @@ class Shell:
         self._inputs.delivered(delivery.message, delivery.body, now)
         returned = self._core.update(delivery.message, now)
         for effect in returned:
-            carry_out = self._carriers.get(type(effect), self._to_link)
-            carry_out(effect)
+            if self._uncommitted_ns and not isinstance(effect, _AT_ONCE):
+                self._held.append(effect)
+            else:
+                self._carry_out(effect)
         self._inputs.returned(returned)
+        if self._uncommitted_ns and now.mono_ns - self._uncommitted_ns > _HOLD_NS:
+            self._commit()
 
     # --- effects ---
+
+    def _carry_out(self, effect: Effect) -> None:
+        self._carriers.get(type(effect), self._to_link)(effect)
+
+    def _commit(self) -> None:
+        """Wait for the disk, and then do what was held back."""
+        if not self._uncommitted_ns:
+            return
+        assert self._journal is not None
+        started_ns = clock.mono_ns()
+        self._journal.sync()
+        self._slowest_commit_ns = max(self._slowest_commit_ns, clock.mono_ns() - started_ns)
+        self._uncommitted_ns = 0
+        held, self._held = self._held, []
+        for effect in held:
+            self._carry_out(effect)
 
     def _to_link(self, effect: Effect) -> None:
         assert self.link is not None, f"{self._name} has no link to the exchange: {type(effect).__name__}"
@@ -279,13 +306,13 @@ class Shell:
 
     def _persist(self, effect: effects.Persist) -> None:
         assert self._journal is not None, f"{self._name} has no journal"
-        started_ns = clock.mono_ns()
-        self._journal.persist(effect.record, effect.sync)
-        self._slowest_commit_ns = max(self._slowest_commit_ns, clock.mono_ns() - started_ns)
+        self._journal.persist(effect.record)
+        if effect.sync and not self._uncommitted_ns:
+            self._uncommitted_ns = clock.mono_ns()
 
     def _checkpoint(self, effect: effects.Checkpoint) -> None:
         assert self._journal is not None, f"{self._name} has no journal"
-        self._journal.checkpoint(effect.record)
+        self._journal.checkpoint(effect.record)  # with all before it on the disk
 
     def _write_log(self, effect: effects.Log) -> None:
         self._log.write(effect.level, effect.event, effect.fields)

@@ -26,6 +26,7 @@ class ClockOffset:
     def __init__(self) -> None:
         self._answers: deque[_Bounds] = deque(maxlen=BOUNDS_KEPT)
         self._frames: deque[tuple[int, int]] = deque(maxlen=BOUNDS_KEPT)  # second received, bound from below
+        self._offset_ms: float | None = None
 
     def note_date(self, date_wall_ns: int, sent_wall_ns: int, received_wall_ns: int) -> None:
         """Take the clock of an answer, cut to whole seconds, between our sending and receiving."""
@@ -36,6 +37,7 @@ class ClockOffset:
             self._answers.clear()
             self._answers.append(bounds)
             self._frames.clear()
+        self._offset_ms = self._nearest_ms()
 
     def note_frame(self, sent_ms: int, received_wall_ns: int) -> None:
         """Take the sending stamp of a frame, which was received later."""
@@ -43,6 +45,7 @@ class ClockOffset:
         if self._frames and self._frames[-1][0] == second:
             low_ns = max(low_ns, self._frames.pop()[1])
         self._frames.append((second, low_ns))
+        self._offset_ms = self._nearest_ms()
 
     def _recent(self) -> _Bounds:
         lows = [low_ns for low_ns, _ in self._answers] + [low_ns for _, low_ns in self._frames]
@@ -50,8 +53,9 @@ class ClockOffset:
 
     def offset_ms(self) -> float | None:
         """Return the offset nearest to zero that the recent bounds allow; None before the first."""
-        if not self._answers and not self._frames:
-            return None
+        return self._offset_ms
+
+    def _nearest_ms(self) -> float:
         low_ns, high_ns = self._recent()
         if low_ns > high_ns:  # frames already show a clock that was set; the next answer will settle it
             return low_ns / NS_PER_MS

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from common.clock import NS_PER_S
 from common.kalshi.clock_offset import ClockOffset
 from common.kalshi.outcomes import Answer, DefiniteReject, NoAnswer, Ok, RetryableRead, status_outcome
 from common.kalshi.types import ExchangeStatus, ShardStatus
 from common.messages import Exchange
 
 AUTH_STATUSES = (401, 403)
+TOLD_EVERY_NS = 10 * NS_PER_S
 
 
 class ExchangeWatch:
@@ -21,11 +25,14 @@ class ExchangeWatch:
         self.stream_up = False
         self._refused: dict[str, str] = {}  # "stream" and "reads": why we are not let in
         self._published: dict[int, Exchange] = {}
+        self._is_changed = True  # since `news` was last asked for
+        self._told_offset_ms: float | None = None
 
     def note_status(self, answer: Answer | NoAnswer, wall_ns: int) -> None:
         """Take the answer of the status call. A refusal is an answer too: what was known of the exchange stays."""
         outcome = status_outcome(answer)
         self.checked_wall_ns = wall_ns
+        self._is_changed = True
         match outcome:
             case Ok():
                 self.status, self.detail = outcome.value, ""
@@ -38,6 +45,7 @@ class ExchangeWatch:
 
     def note_read(self, http_status: int) -> None:
         """Take the HTTP status of any read."""
+        self._is_changed = True
         if http_status in AUTH_STATUSES:
             self._refused["reads"] = f"a read was refused with HTTP {http_status}"
         elif 200 <= http_status < 300:
@@ -46,6 +54,7 @@ class ExchangeWatch:
     def note_stream(self, is_up: bool, reason: str = "", http_status: int | None = None) -> None:
         """Take news of the market data stream."""
         self.stream_up = is_up
+        self._is_changed = True
         if is_up:
             self._refused.pop("stream", None)
         elif http_status in AUTH_STATUSES:
@@ -57,10 +66,19 @@ class ExchangeWatch:
         return "; ".join(self._refused.values())
 
     def news(self) -> list[Exchange]:
-        """Return the shards of which there is something new."""
-        found = [row for row in map(self._message, self._shards()) if row != self._published.get(row.shard)]
+        """Return the shards of which there is something new; that nothing is new is told now and then."""
+        if not self._is_changed and self.clock.offset_ms() == self._told_offset_ms:
+            return []
+        self._is_changed, self._told_offset_ms = False, self.clock.offset_ms()
+        found = [row for row in map(self._message, self._shards()) if self._is_news(row)]
         self._published.update({row.shard: row for row in found})
         return found
+
+    def _is_news(self, row: Exchange) -> bool:
+        before = self._published.get(row.shard)
+        if before is None or row.checked_wall_ns - before.checked_wall_ns >= TOLD_EVERY_NS:
+            return True
+        return row != msgspec.structs.replace(before, checked_wall_ns=row.checked_wall_ns)
 
     def _shards(self) -> list[ShardStatus]:
         """Return every shard that was ever told of; what is not told of now does not work."""

@@ -142,7 +142,7 @@ class OrderWrites:
 
     def amend(self, order: OrderRecord, terms: OrderTerms, token: str, leave_by_mono_ns: int) -> list[Effect]:
         """Journal and send new terms; after that moment they must not leave any more."""
-        effects = self.executor.happen(order, AmendAsked(terms=terms), sync=True)
+        effects = self.executor.happen(order, AmendAsked(terms=terms))
         call = calls.amend_order(
             OrderRef(order_id=order.order_id, subaccount=self.subaccount, shard=order.shard),
             ticker=order.ticker,
@@ -229,9 +229,7 @@ class OrderWrites:
     def _amended(self, context: Amending, outcome: told.WriteOutcome[OrderAck], signed_ns: int) -> list[Effect]:
         match outcome:
             case told.Ok(value=ack):
-                event: Any = AmendAcknowledged(
-                    filled_e2=ack.filled_e2, remaining_e2=ack.remaining_e2, exchange_wall_ns=ack.ts_ns
-                )
+                event: Any = AmendAcknowledged(remaining_e2=ack.remaining_e2, exchange_wall_ns=ack.ts_ns)
             case told.DefiniteReject():
                 event = AmendRejected(code=_code(outcome))
             case _:

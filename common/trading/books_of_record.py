@@ -181,7 +181,7 @@ class BooksOfRecord:
 
     def _keep(self, record: Record) -> list[Effect]:
         self._records += 1
-        effects: list[Effect] = [Persist(record=_encode(record), sync=not isinstance(record, Kept))]
+        effects: list[Effect] = [Persist(record=_encode(record), sync=True)]  # others rely on what they hear of it
         if self._records >= RECORDS_MAX:
             effects.append(Checkpoint(record=_encode(self._whole())))
             self._records = 1

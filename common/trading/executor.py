@@ -31,7 +31,7 @@ class Executor(Protocol):
         """The reason of the halt that stands, or ''."""
         ...
 
-    def happen(self, order: OrderRecord, event: OrderEvent, sync: bool = False) -> list[Effect]:
+    def happen(self, order: OrderRecord, event: OrderEvent) -> list[Effect]:
         """Let an event happen to an order."""
         ...
 

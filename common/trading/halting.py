@@ -33,7 +33,7 @@ class Halting:
         self.no_create_until_ns = 0
         self._is_known = False  # the coordinator is in HALTED as well, so its leaving it ends ours
         self._tokens: list[tuple[str, int]] = []  # who waits for the proof, until when
-        self._is_proving = False
+        self.is_proving = False
         self._acknowledged_ns = 0  # when the last acknowledged cancel of everything was sent
         self._pictures = 0
         self._next_cancel_ns = 0
@@ -58,8 +58,8 @@ class Halting:
         """Begin, or join, a halt."""
         now_ns = self.executor.now.mono_ns
         self._tokens.append((token, now_ns + PATIENCE_NS))
-        if not self._is_proving:
-            self._is_proving = True
+        if not self.is_proving:
+            self.is_proving = True
             self._acknowledged_ns = self._pictures = self._next_ask_ns = 0
             self._next_cancel_ns = now_ns
         if self.reason:
@@ -72,7 +72,7 @@ class Halting:
     def wants_cancel_all(self) -> bool:
         """Say whether everything should be cancelled now; saying so counts as doing it."""
         now_ns = self.executor.now.mono_ns
-        if not self._is_proving or now_ns < self._next_cancel_ns:
+        if not self.is_proving or now_ns < self._next_cancel_ns:
             return False
         if self._acknowledged_ns and not self._may_still_rest():
             return False
@@ -92,7 +92,7 @@ class Halting:
 
     def on_reconciliation(self, sync: Reconciliation) -> list[Effect]:
         """Count the pictures in which nothing rests."""
-        if not self._is_proving or not sync.complete or not self._acknowledged_ns:
+        if not self.is_proving or not sync.complete or not self._acknowledged_ns:
             return []
         if sync.sent_mono_ns <= self._acknowledged_ns:
             return []
@@ -103,14 +103,14 @@ class Halting:
         self._pictures += 1
         if self._pictures < PICTURES_NEEDED or self._may_still_rest():
             return []
-        self._is_proving = False
+        self.is_proving = False
         done = Done(success=True, detail="nothing rests: read twice after the cancel of everything")
         tokens, self._tokens = self._tokens, []
         return [Answer(token=token, reply=done) for token, _ in tokens]
 
     def tend(self) -> list[Effect]:
         """Ask for pictures, and answer those who waited long enough."""
-        if not self._is_proving:
+        if not self.is_proving:
             return []
         now = self.executor.now
         effects: list[Effect] = []

@@ -96,9 +96,12 @@ class AmendAsked(_Event, frozen=True, kw_only=True):
 
 
 class AmendAcknowledged(_Event, frozen=True, kw_only=True):
-    """The amend happened; the counts are there only if it filled something or changed the size."""
+    """The amend happened; what rests after it is told only if it filled something or changed the size.
 
-    filled_e2: int | None = None
+    The total is the one asked for. The answer's own filled count is of what the amend itself filled, so it says nothing
+    about the order's: that is the total less what rests.
+    """
+
     remaining_e2: int | None = None
     exchange_wall_ns: int = 0
 

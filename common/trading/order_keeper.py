@@ -159,9 +159,9 @@ class OrderKeeper:
 
     # --- writing ---
 
-    def _keep(self, record: Record, sync: bool) -> list[Effect]:
+    def _keep(self, record: Record) -> list[Effect]:
         self._records += 1
-        effects: list[Effect] = [Persist(record=_encode(record), sync=sync)]
+        effects: list[Effect] = [Persist(record=_encode(record), sync=True)]  # others rely on what they hear of it
         if self._records >= RECORDS_MAX:
             effects.append(Checkpoint(record=_encode(self._whole())))
             self._records = 1
@@ -188,27 +188,27 @@ class OrderKeeper:
             raise BrokenInvariant(f"action {order.client_order_id} would make a second order")
         self._add(order)
         message = self._log(order, at_wall_ns)  # before it is kept: a checkpoint must contain it
-        return [*self._keep(Created(order=order, at_wall_ns=at_wall_ns), sync=True), self._publish(message)]
+        return [*self._keep(Created(order=order, at_wall_ns=at_wall_ns)), self._publish(message)]
 
-    def happen(self, order: OrderRecord, event: OrderEvent, now: Now, sync: bool = False) -> list[Effect]:
+    def happen(self, order: OrderRecord, event: OrderEvent, now: Now) -> list[Effect]:
         """Let an event happen to an order; journal and publish what it changed."""
         record = Happened(
             client_order_id=order.client_order_id, event=event, at_wall_ns=now.wall_ns, at_mono_ns=now.mono_ns
         )
         message = self._apply(order, record)
-        return [] if message is None else [*self._keep(record, sync), self._publish(message)]
+        return [] if message is None else [*self._keep(record), self._publish(message)]
 
     def note_group(self, group: GroupNoted) -> list[Effect]:
         """Remember our order group on a shard."""
         if self.groups.get(group.shard) == group:
             return []
         self.groups[group.shard] = group
-        return self._keep(group, sync=True)
+        return self._keep(group)
 
     def note_all_cancelled(self, at_wall_ns: int) -> list[Effect]:
         """Remember that the exchange is about to be told to cancel everything."""
         self.all_cancelled_wall_ns = at_wall_ns
-        return self._keep(AllCancelled(at_wall_ns=at_wall_ns), sync=True)
+        return self._keep(AllCancelled(at_wall_ns=at_wall_ns))
 
     def _publish(self, message: Order) -> Effect:
         return Publish(

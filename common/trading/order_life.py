@@ -180,8 +180,11 @@ def _check(order: OrderRecord) -> None:
 
 
 def _face(order: OrderRecord) -> tuple[object, ...]:
-    """Return what others see of an order, and what decides what is done about it."""
+    """Return what others see of an order, and all that decides what is done about it: a change of it is journaled."""
     return (
+        order.exists,
+        order.signed_wall_ns,
+        order.terms_wall_ns,
         order.state,
         order.order_id,
         order.terms,

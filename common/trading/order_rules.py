@@ -212,9 +212,8 @@ def amended(order: OrderRecord, event: AmendAcknowledged) -> None:
     if order.amending is None:
         return
     terms = order.amending
-    if event.filled_e2 is not None and event.remaining_e2 is not None:
-        _tell_filled(order, event.filled_e2)
-        terms = msgspec.structs.replace(terms, total_e2=event.filled_e2 + event.remaining_e2)
+    if event.remaining_e2 is not None:
+        _tell_filled(order, terms.total_e2 - event.remaining_e2)
     _adopt(order, terms, event.exchange_wall_ns)
     _conclude(order)
 

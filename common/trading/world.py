@@ -49,6 +49,22 @@ class World:
         self.alive: dict[str, str] = {}  # process -> session
         self.round_mono_ns: int | None = None  # when the last round of sync's ended well
         self._true_since_ns: dict[CauseKind, int] = {}
+        self._causes: tuple[Cause, ...] = ()
+        self._judged: Now | None = None  # when `_causes` was found, if nothing changed since
+
+    def changed(self) -> None:
+        """Take note that a state is about to change: what forbids trading must be looked at anew."""
+        self._judged = None
+
+    def note_round(self, now: Now) -> None:
+        """Take note that a round of sync's ended well."""
+        self.round_mono_ns = now.mono_ns
+        self.changed()
+
+    @property
+    def is_troubled(self) -> bool:
+        """Say whether something is wrong that does not count yet, or counts."""
+        return bool(self._true_since_ns)
 
     def forget(self, topic: str, key: str) -> None:
         """Drop a state that nobody vouches for any more."""
@@ -63,8 +79,13 @@ class World:
 
     # --- questions ---
 
-    def causes(self, now: Now) -> Iterator[Cause]:
-        """Yield every cause of PAUSED that the world gives now."""
+    def causes(self, now: Now) -> tuple[Cause, ...]:
+        """Return every cause of PAUSED that the world gives now."""
+        if self._judged != now:
+            self._causes, self._judged = tuple(self._find_causes(now)), now
+        return self._causes
+
+    def _find_causes(self, now: Now) -> Iterator[Cause]:
         for kind, detail, hold_ns in self._conditions(now):
             if not detail:
                 self._true_since_ns.pop(kind, None)

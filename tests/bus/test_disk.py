@@ -177,9 +177,10 @@ def test_crash_marks_older_than_a_minute_or_of_another_boot_do_not_count(tmp_pat
 def test_journal_returns_what_it_took_and_only_the_last_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "j.log"
     journal = Journal(path)
-    journal.persist(b"one", sync=False)
+    journal.persist(b"one")
     journal.checkpoint(b"all")
-    journal.persist(b"two", sync=True)
+    journal.persist(b"two")
+    journal.sync()
     assert journal.records == 2
     journal.close()
     again = Journal(path)
@@ -191,7 +192,7 @@ def test_journal_with_a_torn_tail_is_cut_and_with_damage_refused(tmp_path: Path)
     path = tmp_path / "j.log"
     journal = Journal(path)
     for record in (b"one" * 20, b"two" * 20):
-        journal.persist(record, sync=False)
+        journal.persist(record)
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])

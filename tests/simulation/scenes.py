@@ -1,14 +1,39 @@
-"""What a simulation is played on: the shipped dense scenario, with fewer markets and a crowd that talks less.
+"""What a simulation is played on.
 
-The kinds of markets, crowds, closes and settlements are the same; a simulated second costs a fraction.
+`village`: the shipped dense scenario, with fewer markets and a crowd that talks less; the rule policy trades on it.
+`hamlet`: drawn from a seed, a handful of markets in which little is said and much happens to us: one that stays open,
+one that closes soon, one that opens when another closes, sometimes on two shards, on any price grid.
 """
 
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 
-from common.paper.scenario import Scenario, load_scenario
-from common.settings import CoordinatorSettings, LimitSettings, Settings, SyncSettings
+from common.clock import NS_PER_MS
+from common.paper.grids import GRIDS
+from common.paper.scenario import (
+    AccountTable,
+    CrowdTable,
+    EventTable,
+    MarketTable,
+    OptionsTable,
+    RollingTable,
+    Scenario,
+    SeriesTable,
+    ValueTable,
+    load_scenario,
+)
+from common.settings import (
+    CoordinatorSettings,
+    FeedSettings,
+    InferenceSettings,
+    LimitSettings,
+    Settings,
+    SyncSettings,
+    TimeoutSettings,
+)
 
 MARKETS = ("KXDENSE-A-M01", "KXDENSE-A-M02", "KXDENSE-B-M04", "KXDENSE-B-M05")
 ROLLING = ("KXDENSE3M",)
@@ -41,3 +66,91 @@ def village(cash: str = "10000.00") -> Scenario:
         market=tuple(row for row in dense.market if row.ticker in MARKETS),
         rolling=tuple(row for row in dense.rolling if row.series in ROLLING),
     )
+
+
+STAYS, CLOSES, ROLLS = "KXSIM-A-STAYS", "KXSIM-B-CLOSES", "KXSIMROLL"
+
+_CROWD = CrowdTable(
+    name="few", deltas_per_s=0.4, burstiness=0.5, depth=(4.0, 8.0, 12.0), half_spread_e4=10, edge_half_spread_e4=20,
+    lag_ms=300, disagreement_e4=15, lean_e4=0.3, amends=0.3, noise_per_min=30, informed_per_min=6,
+    informed_edge_e4=60, taker_count=3, taker_spread=1.2,
+)  # fmt: skip
+
+
+def hamlet(random: Random) -> Scenario:
+    """Draw a few markets."""
+    shards = 2 if random.random() < 0.25 else 1
+    cash = ("10000.00",) if shards == 1 else ("6000.00", "4000.00")
+    grid = random.choice((*GRIDS, "linear_cent", "linear_cent", "linear_cent"))
+    fee_type = random.choice(("quadratic", "quadratic", "quadratic_with_maker_fees"))
+    closes_s = random.uniform(22.0, 50.0)
+    walk = ValueTable(kind="walk", start=random.uniform(0.3, 0.7), volatility=random.choice((0.3, 1.0)))
+    digital = ValueTable(kind="digital", start=0.5, start_spread=0.2)
+    return Scenario(
+        title="A hamlet",
+        options=OptionsTable(shards=shards, cancel_all_reach_s=random.choice((0, 5, 60))),
+        account=(AccountTable(name="default", cash=cash),),
+        series=(
+            SeriesTable(ticker="KXSIM", title="Simulated", category="Test", fee_type=fee_type),
+            SeriesTable(ticker=ROLLS, title="Rolling", category="Test"),
+        ),
+        event=(
+            EventTable(ticker="KXSIM-A", series="KXSIM", title="A"),
+            EventTable(ticker="KXSIM-B", series="KXSIM", title="B"),
+        ),
+        crowd=(_CROWD,),
+        market=(
+            MarketTable(
+                ticker=STAYS, event="KXSIM-A", title="Stays open", yes="Yes", no="No", closes_s=86_400.0, grid=grid,
+                value=walk, crowd="few",
+            ),
+            MarketTable(
+                ticker=CLOSES, event="KXSIM-B", title="Closes soon", yes="Yes", no="No", closes_s=closes_s,
+                settlement_timer_s=random.choice((0, 2, 6)), shard=shards - 1, value=digital, crowd="few",
+            ),
+        ),
+        rolling=(
+            RollingTable(
+                series=ROLLS, title="Rolls", every_s=40.0, first_closes_s=random.uniform(15.0, 40.0),
+                settlement_timer_s=random.choice((1, 4)), grid="linear_cent", value=digital, crowd="few",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def circumstances(random: Random) -> Settings:
+    """Draw how the trader is configured: periods, timeouts and limits, so that rare orders of events come up.
+
+    The limits of a day, of rejects, of the order group and of unknown orders are out of reach: each has its own test.
+    """
+    return Settings(
+        limits=LimitSettings(
+            position_qty_e2=random.choice((6_00, 12_00, 50_00)),
+            order_lifetime_s=random.choice((6, 15, 60)),
+            no_opening_before_close_s=random.choice((0, 2, 8)),
+            cancel_before_close_s=random.choice((0, 1, 5)),
+            creates_and_amends_per_s=random.choice((5, 20)),
+            reprice_interval_ms=random.choice((200, 1_000)),
+            daily_turnover_qty_e2=1_000_000_00, daily_fees_usd_e6=10_000_000_000, daily_loss_usd_e6=10_000_000_000,
+            daily_loss_percent=100, drawdown_percent=100, group_qty_e2=10_000_00, rejects_per_min=10_000,
+            market_rejects_per_min=10_000, unknown_orders=1_000, unknown_age_s=100_000,
+        ),
+        timeouts=TimeoutSettings(
+            order_total_ms=random.choice((1_500, 4_000, 8_000)), account_read_ms=random.choice((2_000, 5_000, 10_000))
+        ),
+        feed=FeedSettings(
+            discovery_interval_s=random.choice((5, 15)), audit_interval_s=random.choice((4, 10)),
+            min_time_to_close_s=4, max_spread_price_e4=2_000, quiet_market_s=random.choice((10, 60)),
+        ),
+        inference=InferenceSettings(
+            throttle_ms=random.choice((250, 500, 900)), idle_decision_ms=random.choice((900, 1_500)),
+            refusal_pause_ms=random.choice((100, 600)),
+        ),
+        coordinator=CoordinatorSettings(recalibrate_every_s=random.choice((0, 0, 25)), retry_max_s=8),
+        sync=SyncSettings(interval_s=random.choice((5, 10, 20)), corrections=random.random() < 0.4),
+    )  # fmt: skip
+
+
+def pace_ns(random: Random) -> int:
+    """Draw how long a process leaves lying what arrives, so that bursts are taken in one turn."""
+    return random.choice((8, 40, 100, 160)) * NS_PER_MS

@@ -45,6 +45,7 @@ def ready(seed: int = 1, settings: Settings = WIDE, cash: str = "10000.00") -> T
     """Return a town that trades."""
     town = Town(seed, village(cash), settings)
     Watch(town)
+    town.begin()
     assert town.run(20, lambda: is_ready(town))
     return town
 
@@ -210,6 +211,7 @@ def causes(town: Town) -> list[CauseKind]:
 
 def test_low_cash_without_positions_is_an_error_that_asks_for_help() -> None:
     town = Town(8, village("50.00"), poor(100_000_000))
+    town.begin()
     sent = creates(town)
     assert town.run(60, lambda: state(town) is State.ERROR)
     assert CauseKind.NO_CASH in causes(town)

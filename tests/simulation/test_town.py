@@ -14,6 +14,7 @@ from tests.simulation.truth import Watch, assert_agrees_with_the_ledger, counts,
 def test_the_group_trades_for_minutes_and_agrees_with_the_ledger() -> None:
     town = Town(1, village(), WIDE)
     Watch(town)
+    town.begin()
     assert town.run(10, lambda: is_ready(town))
     town.run(120)
     rest(town)
@@ -27,6 +28,7 @@ def test_the_group_trades_for_minutes_and_agrees_with_the_ledger() -> None:
 def test_every_process_may_be_killed_in_turn() -> None:
     town = Town(2, village(), WIDE)
     Watch(town)
+    town.begin()
     assert town.run(10, lambda: is_ready(town))
     for name in ("feed", "inference", "execution", "tracking", "sync", "coordinator", "status"):
         town.run(2 + town.timeline.random.random())
@@ -46,6 +48,7 @@ def test_random_kills_and_faults_leave_no_trace_in_the_books(seed: int) -> None:
 def test_the_same_seed_gives_the_same_run() -> None:
     def play() -> list[tuple[str, str, Message]]:
         town = Town(5, village(), WIDE)
+        town.begin()
         town.run(8)
         town.kill_amid("execution", 20)
         town.run(8)

@@ -16,14 +16,29 @@ Act = Callable[[], None]
 
 
 class Timeline:
-    """Simulated time. Latencies are drawn from its seed; what is due at the same moment keeps its order."""
+    """Simulated time. Latencies are drawn from its seed; what is due at the same moment keeps its order.
+
+    `now` is the true time, which the exchange's clock shows; `local` is what our machine's clocks show.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = Now(START_MONO_NS, START_WALL_NS)
+        self.local = self.now
+        self._skew_ns = 0
         self._queue: list[tuple[int, int, Act]] = []
         self._order = itertools.count()
         self._arrival_ns: dict[tuple[str, str], int] = {}
+
+    @property
+    def elapsed_s(self) -> float:
+        """Return the seconds since the beginning."""
+        return (self.now.mono_ns - START_MONO_NS) / NS_PER_S
+
+    def set_clock(self, skew_ns: int) -> None:
+        """Let our machine's wall clock be wrong by so much from now on."""
+        self._skew_ns = skew_ns
+        self.local = Now(self.now.mono_ns, self.now.wall_ns + skew_ns)
 
     def after(self, delay_ns: int, act: Act) -> None:
         """Do something later."""
@@ -53,4 +68,6 @@ class Timeline:
 
     def _set(self, mono_ns: int) -> None:
         if mono_ns > self.now.mono_ns:
-            self.now = Now(mono_ns, self.now.wall_ns + mono_ns - self.now.mono_ns)
+            wall_ns = self.now.wall_ns + mono_ns - self.now.mono_ns
+            self.now = Now(mono_ns, wall_ns)
+            self.local = Now(mono_ns, wall_ns + self._skew_ns) if self._skew_ns else self.now

@@ -12,34 +12,56 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from common import effects as fx
+from common.bus.latch import CRASH_WINDOW_NS, CRASHES_MAX
 from common.clock import NS_PER_MS, NS_PER_S
 from common.effects import Delivered, Drained, Effect
 from common.messages import Command, Done, Message, Reply, Request
 from common.paper.scenario import Scenario, load_scenario
 from common.settings import Settings
 from tests.simulation.bus import Bus
-from tests.simulation.node import CORES, Node
+from tests.simulation.node import CORES, DiskFull, Node
 from tests.simulation.timeline import Timeline
+from tests.simulation.trace import Trace
 from tests.simulation.wire import Wire
 
 RESTART_NS = 1_100 * NS_PER_MS  # supervisord's own delay and the start of Python
 PACE_NS = 10 * NS_PER_MS  # between two turns of a process: what arrives meanwhile is taken in one
+STATUS_PACE_NS = 300 * NS_PER_MS  # of the status, which nobody waits for
+
+_DRAINED = Drained()
 
 
 class Town:
     """Everything, on one clock."""
 
-    def __init__(self, seed: int, scenario: str | Scenario = "dense", settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        scenario: str | Scenario = "dense",
+        settings: Settings | None = None,
+        trace: Trace | None = None,
+        pace_ns: int = PACE_NS,
+    ) -> None:
         self.settings = settings or Settings()
         self.timeline = Timeline(seed)
+        self.trace = trace
+        self.pace_ns = pace_ns
         self.halted = ""
+        self.settlements = 0  # how many our books have taken
+        self.lost_records = 0  # written, not synced, and lost
         self.published: list[tuple[str, str, Message]] = []  # publisher, topic, message
         self.answers: dict[str, Reply] = {}  # to the operator, by token
         self.watchers: list[Callable[[str, Message], None]] = []  # are shown what is published
         self.call_watchers: list[Callable[[fx.RestCall], None]] = []  # are shown the calls that leave
+        self.record_watchers: list[Callable[[str, bytes], None]] = []  # are shown what is on a journal
+        self.newborn: Callable[[Node], None] = lambda node: None  # is shown a process after its start
         self.nodes = {name: Node(name) for name in CORES}
         self.bus = Bus(self)
         self.wire = Wire(self, load_scenario(scenario) if isinstance(scenario, str) else scenario, seed)
+        self._operated = 0
+
+    def begin(self) -> None:
+        """Start every process."""
         for name in self.nodes:
             self.start(name)
         self.bus.beat()
@@ -68,23 +90,31 @@ class Town:
     def start(self, name: str) -> None:
         """Start a process's next life."""
         node = self.nodes[name]
-        now = self.timeline.now
+        if node.core is not None:
+            return
+        now = self.timeline.local
         core = node.begin_life(now.mono_ns, now.wall_ns)
         start = fx.Start(
             session=node.session, entropy=self.timeline.random.getrandbits(62), epoch=node.life,
-            config=msgspec.json.encode(self.settings), restored=tuple(node.journal), latched=self.halted,
+            config=msgspec.json.encode(self.settings), restored=tuple(node.disk.records), latched=self.halted,
             journal_id="town",
         )  # fmt: skip
-        self._carry_out(node, core.update(start, now))
+        self._give(node, start)
+        self.newborn(node)
         self.bus.flush(node)
-        self.bus.welcome(node)
+        if node.core is core:
+            self.bus.welcome(node)
 
     def kill(self, name: str, back_after_ns: int | None = RESTART_NS) -> None:
-        """Kill a process; its supervisor starts it again, unless it is told not to."""
+        """Kill a process; its supervisor starts it again, unless it is told not to.
+
+        What it wrote and did not sync is lost: a signal alone would not lose it, but nothing may depend on that.
+        """
         node = self.nodes[name]
         if node.core is None:
             return
         node.core = None
+        self.lost_records += node.disk.lose_unsynced(self.timeline.random)
         self.bus.flush(node)  # what was published before has left
         self.wire.hang_up(node)
         self.bus.bury(node)
@@ -93,40 +123,113 @@ class Town:
 
     def kill_amid(self, name: str, effects: int) -> None:
         """Kill a process as soon as it has carried out so many more effects."""
-        self.nodes[name].fuse = effects
+        left = effects
+
+        def is_spent(effect: Effect) -> bool:
+            nonlocal left
+            left -= 1
+            return left < 0
+
+        self.nodes[name].trip = is_spent
+
+    def cut_power(self, back_after_ns: int) -> None:
+        """Let the machine die: every process at once."""
+        for name in self.nodes:
+            self.kill(name, back_after_ns)
+
+    def stall(self, name: str, for_ns: int) -> None:
+        """Stop a process, as SIGSTOP does, and let it go on later."""
+        node = self.nodes[name]
+        if node.core is None or node.is_stalled:
+            return
+        node.is_stalled = True
+        life = node.life
+        self.bus.watch_silence(node)
+        self.timeline.after(for_ns, lambda: self._wake_up(node) if node.life == life and node.core else None)
+
+    def _wake_up(self, node: Node) -> None:
+        node.is_stalled = False
+        deferred, node.deferred = node.deferred, []
+        life = node.life
+        for act in deferred:
+            node.when_awake(life, act)
+        self.bus.heard_again(node)
+        if node.inbox:
+            self._schedule_turn(node)
+
+    def fill_disk(self, name: str, for_ns: int) -> None:
+        """Let a process's disk take no more for a while."""
+        disk = self.nodes[name].disk
+        disk.is_full = True
+
+        def free() -> None:
+            disk.is_full = False
+
+        self.timeline.after(for_ns, free)
 
     def put(self, node: Node, message: Delivered) -> None:
         """Let a message lie at a process's door; its next turn takes all of them at once."""
         if node.core is None:
             return
         node.inbox.append(message)
-        if not node.is_turn_due:
-            node.is_turn_due = True
-            life = node.life
-            wait_ns = max(0, node.next_turn_ns - self.timeline.now.mono_ns)
-            self.timeline.after(wait_ns, lambda: self._turn(node) if node.life == life else None)
+        if not node.is_turn_due and not node.is_stalled:
+            self._schedule_turn(node)
+
+    def _schedule_turn(self, node: Node) -> None:
+        node.is_turn_due = True
+        life = node.life
+        wait_ns = max(0, node.next_turn_ns - self.timeline.now.mono_ns)
+        self.timeline.after(wait_ns, lambda: self._turn(node) if node.life == life else None)
 
     def _turn(self, node: Node) -> None:
-        now = self.timeline.now
         node.is_turn_due = False
-        node.next_turn_ns = now.mono_ns + PACE_NS
+        if node.is_stalled:
+            return
+        now_ns = self.timeline.now.mono_ns
+        node.next_turn_ns = now_ns + (STATUS_PACE_NS if node.name == "status" else self.pace_ns)
         inbox, node.inbox = node.inbox, []
-        for message in (*inbox, Drained()):
+        for message in inbox:
             if node.core is None:
                 return
-            self._carry_out(node, node.core.update(message, now))
-        self.bus.flush(node)
+            if type(message) is fx.Asked and message.expires_mono_ns <= now_ns:
+                continue  # too late: the responder drops it
+            self._give(node, message)
+            if type(message) is fx.RestReply or type(message) is fx.RestFailure:
+                self.wire.processed(node, message.call_id)
+        if node.core is not None:
+            self._give(node, _DRAINED)
+            self.bus.flush(node)
 
     # --- effects ---
 
-    def _carry_out(self, node: Node, effects: list[Effect]) -> None:
+    def _give(self, node: Node, message: Delivered) -> None:
+        """Give a core one input and carry out what it answers."""
+        assert node.core is not None
+        now = self.timeline.local
+        effects = node.core.update(message, now)
+        trace = self.trace
+        if trace is not None:
+            trace.note(now.mono_ns, node.name, "<", message)
         for effect in effects:
-            if node.fuse is not None:
-                node.fuse -= 1
-                if node.fuse < 0:
-                    self.kill(node.name)
-                    return
-            self._do(node, effect)
+            if node.trip is not None and node.trip(effect):
+                node.trip = None
+                self.kill(node.name)
+                return
+            if trace is not None:
+                trace.note(now.mono_ns, node.name, ">", effect)
+            try:
+                self._do(node, effect)
+            except DiskFull:
+                self._crash(node)
+                return
+
+    def _crash(self, node: Node) -> None:
+        """End a life in an error: its mark is left, and the third within a minute halts."""
+        now_ns = self.timeline.now.mono_ns
+        node.crashes_ns = [at_ns for at_ns in node.crashes_ns if now_ns - at_ns <= CRASH_WINDOW_NS] + [now_ns]
+        if len(node.crashes_ns) >= CRASHES_MAX and not self.halted:
+            self._latch(node, fx.Latch(halted=True, reason=f"{node.name}: crashed {CRASHES_MAX} times within a minute"))
+        self.kill(node.name)
 
     def _do(self, node: Node, effect: Effect) -> None:
         match effect:
@@ -143,9 +246,11 @@ class Town:
             case fx.Follow():
                 self.bus.follow(node, effect)
             case fx.Persist():
-                node.journal.append(effect.record)
+                node.disk.append(effect.record, effect.sync)
+                for watch in self.record_watchers:
+                    watch(node.name, effect.record)
             case fx.Checkpoint():
-                node.journal = [effect.record]
+                node.disk.replace(effect.record)
             case fx.RestCall():
                 self.wire.call(node, effect)
             case fx.StreamOpen():
@@ -185,7 +290,8 @@ class Town:
 
     def operate(self, request: Request, owner: str = "coordinator") -> str:
         """Send an operator's request; the answer appears in `answers` under the token returned."""
-        token = f"operator-{len(self.answers)}-{self.timeline.now.mono_ns}"
+        self._operated += 1
+        token = f"operator-{self._operated}"
         expires_ns = self.timeline.now.mono_ns + 60 * NS_PER_S
         self.put(
             self.nodes[owner],

@@ -1,4 +1,4 @@
-"""What must be true of a simulated town: at rest its books are the exchange's, and at no moment was a rule broken."""
+"""What must be true of a simulated town at rest: its books are the exchange's, and its disk holds what it remembers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from collections import Counter
 
 import msgspec
 
-from common import effects as fx
-from common.clock import NS_PER_MS
-from common.kalshi.calls import ORDERS
-from common.messages import Book, Fill, Message, Order, OrderState, State, TraderState
-from common.paper.model import Order as PaperOrder
+from common.messages import Fill, Message, Order, OrderState, State
+from common.trading.books_of_record import BooksOfRecord
+from common.trading.order_keeper import OrderKeeper
 from processes.coordinator import Coordinator
 from processes.execution import Execution
+from processes.feed import Feed
+from processes.sync import Sync
 from processes.tracking import Tracking
 from tests.simulation.town import Town
-
-NEWS_NS = 700 * NS_PER_MS  # how old the news may be on which a write leaves: verdict, bus and link
-_MAY_ORDER = (State.READY, State.ACTING, State.RECOVER_CASH)
 
 
 def coordinator(town: Town) -> Coordinator:
@@ -60,20 +57,72 @@ def rest(town: Town) -> None:
 
 
 def assert_agrees_with_the_ledger(town: Town) -> None:
-    """Our cash, positions, fills and orders are the exchange's, to the micro-dollar."""
+    """Our cash, positions, costs, fills and orders are the exchange's, to the micro-dollar."""
     truth = town.wire.venue.exchange.accounts[town.wire.account]
     portfolio, books, keeper = truth.portfolios[0], tracking(town).books, execution(town).keeper
-    assert books.ledger.account(0).cash_usd_e6 == portfolio.cash_e6[0]
-    theirs = {name: row.position_e2 for name, row in portfolio.positions.items() if row.position_e2}
-    assert {name: row.position_e2 for name, row in books.ledger.holdings.items() if row.position_e2} == theirs
-    assert sorted(fill.fill_id for fill in books.fills.events) == sorted(fill.fill_id for fill in portfolio.fills)
+    for shard, cash_e6 in enumerate(portfolio.cash_e6):
+        assert books.ledger.account(shard).cash_usd_e6 == cash_e6, f"cash of shard {shard}"
+    theirs = {name: (row.position_e2, row.cost_e6) for name, row in portfolio.positions.items() if row.position_e2}
+    held = {name: row for name, row in books.ledger.holdings.items() if row.position_e2}
+    ours = {name: (row.position_e2, row.cost_usd_e6) for name, row in held.items()}
+    assert ours == theirs, f"positions and costs: ours {ours}, the exchange's {theirs}"
+    ours_filled = {fill.fill_id: (fill.ticker, fill.qty_e2, fill.fee_usd_e6) for fill in books.fills.events}
+    assert ours_filled == {fill.fill_id: (fill.ticker, fill.qty_e2, fill.fee_e6) for fill in portfolio.fills}
     live = {order.order_id for order in keeper.live.values()} | set(execution(town).foreign.orders)
     assert live == {order.order_id for order in truth.orders if order.status == "resting"}
-    ours = {order.client_order_id for order in truth.orders if order.client_order_id.startswith("t2-town-")}
-    assert ours <= set(keeper.orders)
+    names = [order.client_order_id for order in truth.orders if order.client_order_id.startswith("t2-town-")]
+    assert len(set(names)) == len(names), "an action made two orders"
+    assert set(names) <= set(keeper.orders), "the exchange has an order that our journal does not know"
     for order in truth.orders:
         known = keeper.by_order_id.get(order.order_id)
         assert known is None or known.filled_e2 == order.filled_e2, order.client_order_id
+
+
+def are_books_the_exchanges(town: Town) -> bool:
+    """Say whether the feed's books are fresh and the exchange's, level by level; they are behind by what is under way."""
+    feed = town.nodes["feed"].core
+    assert isinstance(feed, Feed)
+    for ticker, kept in feed.keeper.books.items():
+        market, book = town.wire.venue.exchange.markets[ticker], kept.book
+        theirs = tuple(market.book.levels("bid")), tuple(market.book.levels("ask"))
+        if market.status == "active" and (not book.is_fit or (book.bids(), book.asks()) != theirs):
+            return False
+    return True
+
+
+def assert_disk_holds_what_is_remembered(town: Town) -> None:
+    """What a restart would know is what is known now."""
+    keeper = execution(town).keeper
+    kept = OrderKeeper(town.nodes["execution"].disk.records)
+    kept.last_fill_number = keeper.last_fill_number  # fills of others are heard again after a restart
+    assert kept.dump() == keeper.dump(), "execution's journal"
+    books = tracking(town).books
+    restored = BooksOfRecord(tuple(town.nodes["tracking"].disk.records))
+    assert _face(restored) == _face(books), "tracking's journal"
+
+
+def _face(books: BooksOfRecord) -> tuple[object, ...]:
+    """Return what a ledger knows; the names of events and series come from the feed."""
+    holdings = [msgspec.structs.replace(row, event_ticker="", series_ticker="") for row in books.ledger.holdings.values()]
+    return msgspec.json.encode(holdings), msgspec.json.encode(books.ledger.state.accounts)
+
+
+def unsettled(town: Town) -> str:
+    """Return what is still in the air, or ''."""
+    live = execution(town).keeper.live.values()
+    unknown = [order.client_order_id for order in live if order.state is OrderState.UNKNOWN or order.is_ending]
+    if unknown:
+        return f"orders in doubt: {', '.join(unknown)}"
+    owned = tracking(town)
+    if owned.position_doubts or owned.order_doubts or owned.books.waiting:
+        return "fills in doubt"
+    if not owned.stream_up or owned.backfills.under_way:
+        return "fills are being read"
+    sync = town.nodes["sync"].core
+    assert isinstance(sync, Sync)
+    if sync.last_complete is None or sync.last_round is not sync.last_complete:
+        return "no complete round"
+    return ""
 
 
 def before(fill: Fill) -> int:
@@ -98,52 +147,3 @@ def counts(town: Town) -> Counter[str]:
                 counted["fills"] += 1
                 counted["crossings"] += before(message) * message.position_e2 < 0
     return counted
-
-
-class Watch:
-    """Looks at everything while it happens: which order left, in which state, on which book."""
-
-    def __init__(self, town: Town) -> None:
-        self.town = town
-        self._allowed_ns = 0  # when the last state that allows orders was left, or now
-        self._state: State | None = None
-        self._fresh: dict[str, bool] = {}
-        self._fresh_ns: dict[str, int] = {}  # when the last fresh book was
-        town.watchers.append(self._hear)
-        town.call_watchers.append(self._see)
-
-    @property
-    def _now_ns(self) -> int:
-        return self.town.timeline.now.mono_ns
-
-    def _hear(self, topic: str, message: Message) -> None:
-        match message:
-            case TraderState():
-                if self._state in _MAY_ORDER or self._is_flattening(message):
-                    self._allowed_ns = self._now_ns
-                self._state = message.state
-            case Book():
-                if message.fresh or self._fresh.get(message.ticker):
-                    self._fresh_ns[message.ticker] = self._now_ns
-                self._fresh[message.ticker] = message.fresh
-
-    def _is_flattening(self, trader: TraderState) -> bool:
-        return trader.state is State.PAUSED and any(cause.kind == "operator" for cause in trader.causes)
-
-    def _see(self, call: fx.RestCall) -> None:
-        """Judge a create that leaves now."""
-        if (call.method, call.path) != ("POST", ORDERS):
-            return
-        body = msgspec.json.decode(call.body)
-        ticker, name = body["ticker"], body["client_order_id"]
-        state_age_ns = 0 if self._state in _MAY_ORDER else self._now_ns - self._allowed_ns
-        assert state_age_ns <= NEWS_NS, f"{name} left in state {self._state}, {state_age_ns // NS_PER_MS} ms old"
-        book_age_ns = 0 if self._fresh.get(ticker) else self._now_ns - self._fresh_ns.get(ticker, 0)
-        assert book_age_ns <= NEWS_NS, f"{name} left on a book that was stale for {book_age_ns // NS_PER_MS} ms"
-        resting = [order for order in self._resting() if order.ticker == ticker]
-        assert not resting, f"{name} left while {resting[0].client_order_id} rests in {ticker}"
-
-    def _resting(self) -> list[PaperOrder]:
-        truth = self.town.wire.venue.exchange.accounts[self.town.wire.account]
-        ours = [order for order in truth.orders if order.client_order_id.startswith("t2-town-")]
-        return [order for order in ours if order.status == "resting"]

@@ -6,6 +6,8 @@ made again and again. The exchange lives behind `FaultyVenue`, so every fault of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
@@ -36,6 +38,14 @@ RECONNECT_NS = NS_PER_S
 PONG_NS = 5 * NS_PER_S
 
 
+class Stage(StrEnum):
+    """How far a call has come."""
+
+    UNSENT = "unsent"  # the core has asked for it, and no byte has left
+    OUT = "out"  # sent; what came of it is not on its way back
+    ANSWERED = "answered"  # the exchange has done with it; the core has not heard
+
+
 class Call:
     """A call under way: it ends once, with an answer or without."""
 
@@ -43,18 +53,19 @@ class Call:
         self.town = town
         self.node = node
         self.call = call
-        self.signed = town.timeline.now
+        self.stage = Stage.UNSENT
+        self.signed = town.timeline.local
         self._life = node.life
         self._is_over = False
 
     def end(self, response: Response) -> None:
         """Bring the answer."""
-        now = self.town.timeline.now
+        now, true = self.town.timeline.local, self.town.timeline.now
         self._tell(
             fx.RestReply(
                 call_id=self.call.call_id, status=response.status, body=response.body,
                 sent_mono_ns=self.signed.mono_ns, received_mono_ns=now.mono_ns, signed_wall_ns=self.signed.wall_ns,
-                date_wall_ns=now.wall_ns // NS_PER_S * NS_PER_S,
+                date_wall_ns=true.wall_ns // NS_PER_S * NS_PER_S,
             )
         )  # fmt: skip
 
@@ -71,6 +82,10 @@ class Call:
             self.town.put(self.node, news)
         self._is_over = True
 
+    def when_awake(self, act: Callable[[], None]) -> None:
+        """Do something at our end of the connection, as soon as the process runs."""
+        self.node.when_awake(self._life, act)
+
 
 class Wire:
     """The exchange and the connections to it."""
@@ -78,6 +93,9 @@ class Wire:
     def __init__(self, town: Town, scenario: Scenario, seed: int) -> None:
         self.town = town
         self.connections = 0
+        self.rest_most_ns = REST_MOST_NS
+        self.arrivals: list[Callable[[Request], None]] = []  # are shown the requests that the exchange carries out
+        self._writes: dict[tuple[str, str], Call] = {}  # by the session and id of the call
         self.link_delay_ns = 0  # extra, before a call can leave
         self.account = scenario.account[0].name
         key = Ed25519PrivateKey.from_private_bytes(town.timeline.random.randbytes(32))
@@ -125,46 +143,61 @@ class Wire:
 
     # --- REST ---
 
+    def writes(self, stage: Stage) -> bool:
+        """Say whether an order write of a living process is at this stage."""
+        return any(call.stage is stage for call in self._writes.values())
+
+    def processed(self, node: Node, call_id: str) -> None:
+        """Take note that a core has heard what came of a call."""
+        self._writes.pop((node.session, call_id), None)
+
     def call(self, node: Node, call: fx.RestCall) -> None:
         """Send a call."""
         timeline = self.town.timeline
-        leaves_ns = timeline.draw_ns(50 * NS_PER_US, 500 * NS_PER_US) + self.link_delay_ns
-        timeline.after(leaves_ns, lambda: self._leave(node, call))
-
-    def _leave(self, node: Node, call: fx.RestCall) -> None:
-        timeline, timeouts = self.town.timeline, self.town.settings.timeouts
         under_way = Call(self.town, node, call)
+        if call.write:
+            self._writes[node.session, call.call_id] = under_way
+        leaves_ns = timeline.draw_ns(50 * NS_PER_US, 500 * NS_PER_US) + self.link_delay_ns
+        timeline.after(leaves_ns, lambda: under_way.when_awake(lambda: self._leave(under_way)))
+
+    def _leave(self, under_way: Call) -> None:
+        call, timeline, timeouts = under_way.call, self.town.timeline, self.town.settings.timeouts
+        under_way.signed = timeline.local
         if call.leave_by_mono_ns is not None and timeline.now.mono_ns > call.leave_by_mono_ns:
             under_way.fail("it could not leave in time", maybe_sent=False)
             return
+        under_way.stage = Stage.OUT
         path = API_PREFIX + call.path
         request = Request(
             method=call.method, path=path, query=call.query, headers=self._headers(call.method, path), body=call.body
         )
         self.town.called(call)
-        timeline.after(timeline.draw_ns(REST_LEAST_NS, REST_MOST_NS), lambda: self._arrive(under_way, request))
+        timeline.after(timeline.draw_ns(REST_LEAST_NS, self.rest_most_ns), lambda: self._arrive(under_way, request))
         total_ms = timeouts.order_total_ms if call.write else timeouts.account_read_ms
-        timeline.after(total_ms * NS_PER_MS, lambda: under_way.fail("timeout"))
+        timeline.after(total_ms * NS_PER_MS, lambda: under_way.when_awake(lambda: under_way.fail("timeout")))
 
     def _arrive(self, under_way: Call, request: Request) -> None:
         plan = self.exchange.plan(request, self._wall_ns)
         if plan.is_cut:
-            under_way.fail("cut")
+            under_way.when_awake(lambda: under_way.fail("cut"))
 
         def carry_out() -> None:
             if plan.is_lost:
-                under_way.fail("lost")
+                under_way.when_awake(lambda: under_way.fail("lost"))
                 return
+            for watch in self.arrivals:
+                watch(request)
             ending = self.exchange.carry_out(plan, request, self._wall_ns)
             self._collect()
-            back_ns = ending.wait_ns + self.town.timeline.draw_ns(REST_LEAST_NS, REST_MOST_NS)
+            under_way.stage = Stage.ANSWERED
+            back_ns = ending.wait_ns + self.town.timeline.draw_ns(REST_LEAST_NS, self.rest_most_ns)
             end = (lambda: under_way.fail("cut")) if ending.is_cut else (lambda: under_way.end(ending.response))
-            self.town.timeline.after(back_ns, end)
+            self.town.timeline.after(back_ns, lambda: under_way.when_awake(end))
 
         self.town.timeline.after(plan.wait_ns, carry_out)
 
     def _headers(self, method: str, path: str) -> dict[str, str]:
-        headers = self._signer.sign(self._wall_ns // NS_PER_MS, method, path)
+        headers = self._signer.sign(self.town.timeline.local.wall_ns // NS_PER_MS, method, path)
         return {name.lower(): value for name, value in headers.items()}
 
     # --- streams ---
@@ -174,10 +207,11 @@ class Wire:
         life = node.life
 
         def connect() -> None:
-            if node.life == life and node.core is not None and stream not in node.sessions:
+            if stream not in node.sessions:
                 self._connect(node, stream)
 
-        self.town.timeline.after(after_ns + self.town.timeline.draw_ns(0, 8 * NS_PER_MS), connect)
+        wait_ns = after_ns + self.town.timeline.draw_ns(0, 8 * NS_PER_MS)
+        self.town.timeline.after(wait_ns, lambda: node.when_awake(life, connect))
 
     def _connect(self, node: Node, stream: str) -> None:
         request = Request(method="GET", path=STREAM_PATH, query="", headers=self._headers("GET", STREAM_PATH))
@@ -204,15 +238,18 @@ class Wire:
         """Answer our own pings for as long as the connection lives."""
         if node.sessions.get(stream, (0, None))[0] == connection:
             self.town.put(node, fx.StreamAlive(stream=stream, connection=connection, round_trip_ns=2 * NS_PER_MS))
-            self.town.timeline.after(PONG_NS, lambda: self._pong(node, stream, connection))
+            life = node.life
+            self.town.timeline.after(
+                PONG_NS, lambda: node.when_awake(life, lambda: self._pong(node, stream, connection))
+            )
 
     def _send_frames(self, node: Node, stream: str, connection: int, frames: list[bytes]) -> None:
         life = node.life
 
         def arrive() -> None:
-            if node.life != life or node.sessions.get(stream, (0, None))[0] != connection:
+            if node.sessions.get(stream, (0, None))[0] != connection:
                 return
-            now = self.town.timeline.now
+            now = self.town.timeline.local
             for frame in frames:
                 self.town.put(
                     node,
@@ -223,7 +260,8 @@ class Wire:
                 )  # fmt: skip
 
         timeline = self.town.timeline
-        timeline.in_order(f"wire/{connection}", node.name, timeline.draw_ns(STREAM_LEAST_NS, STREAM_MOST_NS), arrive)
+        latency_ns = timeline.draw_ns(STREAM_LEAST_NS, STREAM_MOST_NS)
+        timeline.in_order(f"wire/{connection}", node.name, latency_ns, lambda: node.when_awake(life, arrive))
 
     def say(self, node: Node, send: fx.StreamSend) -> None:
         """Send a command on a stream."""
@@ -253,3 +291,5 @@ class Wire:
         for _, session in node.sessions.values():
             self.exchange.disconnect(session)
         node.sessions.clear()
+        for key in [key for key in self._writes if key[0] == node.session]:
+            del self._writes[key]

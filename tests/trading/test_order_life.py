@@ -346,8 +346,13 @@ def test_fewer_filled_at_the_end_than_applied_breaks():
 
 
 def test_acknowledged_amend_has_the_new_terms():
-    order = after(ack(), amend(4100, 800), AmendAcknowledged(filled_e2=100, remaining_e2=700))
+    order = after(ack(), amend(4100, 800), AmendAcknowledged(remaining_e2=700))
     assert (order.state, order.terms, order.told_filled_e2) == (RESTING, OrderTerms(4100, 800, EXPIRES), 100)
+
+
+def test_amend_of_a_partly_filled_order_keeps_the_rest_alive():
+    order = after(ack(), filled(100), amend(4100, 200), AmendAcknowledged(remaining_e2=100))
+    assert (order.state, order.terms.total_e2, order.open_e2) == (RESTING, 200, 100)
 
 
 def test_stream_that_shows_the_new_terms_resolves_the_amend():

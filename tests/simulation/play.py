@@ -1,0 +1,202 @@
+"""One play: a town is made from a seed, struck, left in peace, and must be READY again and agree with the exchange."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from random import Random
+from typing import IO
+
+import msgspec
+
+from common.clock import NS_PER_S
+from common.messages import CauseKind, Command, Settlement, State
+from common.paper.fault_catalogue import Deposit
+from processes.coordinator import Coordinator
+from processes.inference import Inference
+from tests.simulation import phases
+from tests.simulation.eager import EagerPolicy
+from tests.simulation.node import Node
+from tests.simulation.oracle import Oracle
+from tests.simulation.scenes import circumstances, hamlet, pace_ns
+from tests.simulation.strikes import AnyStrike, DiskFull, Inject, Operate, carry_out, name_of
+from tests.simulation.town import Town
+from tests.simulation.trace import Trace
+from tests.simulation.truth import (
+    are_books_the_exchanges,
+    assert_agrees_with_the_ledger,
+    assert_disk_holds_what_is_remembered,
+    counts,
+    is_ready,
+    state,
+    unsettled,
+)
+
+FIRST_READY_S = 30.0
+AIM_S = 6.0  # how long a strike waits for what it wants to hit
+LEAST_S = 60.0  # that a play lasts
+QUIET_S = 150.0  # from the last fault to READY, at most: an order in doubt is proven after the signature window
+_HALTS_BY_STRIKE = {Operate: "struck", DiskFull: "crashed"}
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What came of a play."""
+
+    seed: int
+    digest: str = ""
+    failure: str = ""  # "": every invariant held
+    trace_back: str = ""
+    simulated_s: float = 0.0
+    ready_after_s: float = 0.0  # from the last fault
+    counts: dict[str, int] = {}
+    hits: dict[str, int] = {}  # "kind of strike | phase" -> how often
+    strikes: tuple[AnyStrike, ...] = ()
+
+
+class Play:
+    """One play of one seed."""
+
+    def __init__(self, seed: int, strikes: tuple[AnyStrike, ...], trace_file: IO[str] | None = None) -> None:
+        random = Random(f"{seed}/world")
+        scenario, settings = hamlet(random), circumstances(random)
+        if not settings.sync.corrections:  # then nothing books what came from outside, and our books stay behind
+            strikes = tuple(row for row in strikes if not (isinstance(row, Inject) and isinstance(row.fault, Deposit)))
+        self.seed = seed
+        self.strikes = strikes
+        self.trace = Trace(trace_file)
+        self.town = Town(seed, scenario, settings, self.trace, pace_ns(random))
+        self.oracle = Oracle(self.town, settings.limits.position_qty_e2)
+        self.hits: Counter[str] = Counter()
+        self.ready_after_s = 0.0
+        self._done: list[AnyStrike] = []
+        self._operated_ns = 0
+        self.town.newborn = _teach
+        self.town.watchers.append(self._count)
+
+    def _count(self, topic: str, message: object) -> None:
+        if isinstance(message, Settlement):
+            self.town.settlements = max(self.town.settlements, message.number)
+
+    def run(self) -> Outcome:
+        """Play it; a failure is an outcome too."""
+        failure = trace_back = ""
+        try:
+            self._play()
+        except Exception as error:  # whatever it is, it is this seed's finding
+            failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            trace_back = "".join(traceback.format_exception(error, limit=-6))
+        return Outcome(
+            seed=self.seed, digest=self.trace.digest, failure=failure, trace_back=trace_back,
+            simulated_s=self.town.timeline.elapsed_s, ready_after_s=self.ready_after_s, counts=dict(counts(self.town)),
+            hits=dict(self.hits), strikes=self.strikes,
+        )  # fmt: skip
+
+    # --- the course of a play ---
+
+    def _play(self) -> None:
+        town = self.town
+        town.begin()
+        assert town.run(FIRST_READY_S, lambda: is_ready(town)), f"never READY: {self._words()}"
+        for strike in self.strikes:
+            self._strike(strike)
+        self._pass_time(max(3.0, LEAST_S - 15.0 - town.timeline.elapsed_s))
+        self._calm_down()
+        self._compare()
+
+    def _strike(self, strike: AnyStrike) -> None:
+        town = self.town
+        self._pass_time(strike.wait_ms / 1_000)
+        aim = strike.aim
+        if aim is not None:
+            town.run(AIM_S, lambda: phases.holds(town, aim))
+        for phase in phases.now(town):
+            self.hits[f"{name_of(strike)} | {phase}"] += 1
+        self._done.append(strike)
+        carry_out(town, strike)
+
+    def _pass_time(self, seconds: float) -> None:
+        """Let time pass under the eye of the operator."""
+        self._operate()
+        self.town.run(seconds)
+
+    def _calm_down(self) -> None:
+        """End all faults, and wait until the trader has recovered from them by itself."""
+        town = self.town
+        town.wire.exchange.clear()
+        town.timeline.set_clock(0)
+        began_s = town.timeline.elapsed_s
+        end_s = began_s + QUIET_S
+        while town.timeline.elapsed_s < end_s:
+            self._operate()
+            if town.run(1.0, lambda: is_ready(town)) and not self._restless():
+                self.ready_after_s = town.timeline.elapsed_s - began_s
+                return
+            town.run(0.5)
+        assert is_ready(town), f"READY did not return within {QUIET_S:.0f} s: {self._words()}"
+        raise AssertionError(f"no rest within {QUIET_S:.0f} s: {self._restless()}")
+
+    def _restless(self) -> str:
+        missing = [node.name for node in self.town.nodes.values() if node.core is None or node.is_stalled]
+        return f"{missing} do not run" if missing else unsettled(self.town)
+
+    def _compare(self) -> None:
+        """Stop trading and compare everything with the exchange."""
+        town = self.town
+        assert town.run(5.0, lambda: are_books_the_exchanges(town)), "the feed's books are not the exchange's"
+        done = town.command("stop")
+        assert done.success, f"stop: {done.detail}"
+        for _ in range(12):  # payouts go on, and money from outside is booked when a second round confirms it
+            town.run(3.0)
+            done = town.command("sync")
+            assert done.success, f"sync: {done.detail}"
+            if done.detail == "in agreement" and not phases.holds(town, phases.Phase.SETTLEMENT):
+                break
+        town.run(0.5)
+        assert not self._restless(), self._restless()
+        assert_agrees_with_the_ledger(town)
+        assert_disk_holds_what_is_remembered(town)
+        for node in town.nodes.values():
+            for record in node.disk.records:
+                self.trace.note_bytes(node.name, record)
+
+    # --- the operator ---
+
+    def _operate(self) -> None:
+        """Do what an operator does who looks now and then: end pauses, start again, clear halts that are explained."""
+        town = self.town
+        now_ns = town.timeline.now.mono_ns
+        core = town.nodes["coordinator"].core
+        if not isinstance(core, Coordinator) or now_ns - self._operated_ns < 2 * NS_PER_S:
+            return
+        verb = ""
+        kinds = {cause.kind for cause in core.causes()}
+        match state(town):
+            case State.HALTED:
+                self._judge_halt(core)
+                verb = "clear-halt"
+            case State.IDLE:
+                verb = "start"
+            case State.PAUSED if kinds & {CauseKind.OPERATOR, CauseKind.UNEXPLAINED_CASH}:
+                verb = "resume"
+        if verb:
+            self._operated_ns = now_ns
+            town.operate(Command(verb=verb, reason="looked at it"))  # type: ignore[arg-type]
+
+    def _judge_halt(self, core: Coordinator) -> None:
+        """Accept only a halt that something done here must lead to."""
+        reason = "; ".join(f"{cause.kind}: {cause.detail}" for cause in core.causes())
+        explained = [word for kind, word in _HALTS_BY_STRIKE.items() if any(isinstance(s, kind) for s in self._done)]
+        assert any(word in reason for word in explained), f"HALTED for no reason: {reason}"
+
+    def _words(self) -> str:
+        core = self.town.nodes["coordinator"].core
+        if not isinstance(core, Coordinator):
+            return "the coordinator is dead"
+        causes = ", ".join(f"{cause.kind}: {cause.detail}" for cause in core.causes())
+        return f"{core.machine.state} ({causes})"
+
+
+def _teach(node: Node) -> None:
+    """Let inference decide by the eager policy."""
+    if isinstance(node.core, Inference):
+        node.core.policy = EagerPolicy()

@@ -1,0 +1,43 @@
+"""A trace: everything that was given to a core and everything it answered, folded into one number.
+
+Two plays of a seed are the same if their traces are. With a file, the trace is also written down line by line, so that
+the first difference can be found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import IO
+
+import msgspec
+
+from common.messages import Message
+
+_encode = msgspec.msgpack.Encoder().encode
+_show = msgspec.json.Encoder().encode
+
+
+class Trace:
+    """Folds as it goes; costs about two microseconds a message."""
+
+    def __init__(self, file: IO[str] | None = None) -> None:
+        self._fold = hashlib.blake2b(digest_size=16)
+        self._file = file
+
+    def note(self, mono_ns: int, process: str, what: str, message: msgspec.Struct) -> None:
+        """Fold one input ("<") or effect (">") of a process; what came over the bus was folded when it was sent."""
+        is_old = isinstance(message, Message)
+        self._fold.update(_encode((mono_ns, process, what, type(message).__name__, None if is_old else message)))
+        if self._file is not None:
+            self._file.write(f"{mono_ns} {process} {what} {type(message).__name__} {_show(message).decode()}\n")
+
+    def note_bytes(self, process: str, data: bytes) -> None:
+        """Fold something else, such as a final state."""
+        self._fold.update(process.encode() + data)
+        if self._file is not None:
+            self._file.write(f"{process} {hashlib.blake2b(data, digest_size=8).hexdigest()}\n")
+
+    @property
+    def digest(self) -> str:
+        """Return the number, in hexadecimal."""
+        return self._fold.hexdigest()
