@@ -36,7 +36,7 @@ Kind = Literal["subscribe", "add_markets", "delete_markets", "get_snapshot", "un
 
 BOOK: Channel = "orderbook_delta"
 USE_YES_PRICE = True  # what books are subscribed with, and so what `parse_frame` must assume
-ANSWER_NS = 10 * NS_PER_S  # a command is answered in milliseconds; see the 5 s timeouts of other clients
+ANSWER_NS = 5 * NS_PER_S  # a command is answered in milliseconds; other clients wait as long
 BUSY_NS = 1 * NS_PER_S  # pause before a command that the exchange was too busy for is repeated
 MARKETS_PER_COMMAND = 500  # keeps commands small; the exchange's own limit is far higher
 

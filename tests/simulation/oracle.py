@@ -18,7 +18,7 @@ from common import effects as fx
 from common.clock import NS_PER_MS, NS_PER_S
 from common.kalshi.auth import API_PREFIX
 from common.kalshi.calls import ORDERS
-from common.messages import Book, Fill, Message, State, TraderState
+from common.messages import Book, CauseKind, Fill, Message, State, TraderState
 from common.paper.api import Request
 from common.paper.model import BookCleared, BookDelta, Event
 from common.paper.model import Order as PaperOrder
@@ -104,6 +104,7 @@ class Oracle:
         self.created: dict[str, None] = {}  # orders in execution's journal
         self._allowed_ns = 0  # when the last state that allows orders was left, or now
         self._state: State | None = None
+        self._is_held = False  # PAUSED by the operator, who may have it flattened
         self._fresh: dict[str, bool] = {}
         self._fresh_ns: dict[str, int] = {}  # when the last fresh book was
         self._fills: dict[str, int] = {}
@@ -135,9 +136,11 @@ class Oracle:
     def _hear(self, topic: str, message: Message) -> None:
         match message:
             case TraderState():
-                if self._state in _MAY_ORDER or self._is_flattening(message):
+                if self._state in _MAY_ORDER or self._is_held:
                     self._allowed_ns = self._now_ns
                 self._state = message.state
+                by_operator = any(cause.kind is CauseKind.OPERATOR for cause in message.causes)
+                self._is_held = message.state is State.PAUSED and by_operator
             case Book():
                 self._judge_book(message)
                 if message.fresh or self._fresh.get(message.ticker):
@@ -146,9 +149,6 @@ class Oracle:
             case Fill():
                 assert message.fill_id not in self._fills, f"fill {message.fill_id} is told twice"
                 self._fills[message.fill_id] = message.number
-
-    def _is_flattening(self, trader: TraderState) -> bool:
-        return trader.state is State.PAUSED and any(cause.kind == "operator" for cause in trader.causes)
 
     def _judge_book(self, book: Book) -> None:
         if not book.fresh:
@@ -174,7 +174,8 @@ class Oracle:
         ticker, name = body["ticker"], body["client_order_id"]
         assert name not in self.left, f"{name} leaves for the second time"
         self.left[name] = None
-        state_age_ns = 0 if self._state in _MAY_ORDER else self._now_ns - self._allowed_ns
+        may_order = self._state in _MAY_ORDER or (self._is_held and body.get("reduce_only"))
+        state_age_ns = 0 if may_order else self._now_ns - self._allowed_ns
         assert state_age_ns <= NEWS_NS, f"{name} left in state {self._state}, {state_age_ns // NS_PER_MS} ms old"
         book_age_ns = 0 if self._fresh.get(ticker) else self._now_ns - self._fresh_ns.get(ticker, 0)
         assert book_age_ns <= NEWS_NS, f"{name} left on a book that was stale for {book_age_ns // NS_PER_MS} ms"

@@ -34,7 +34,8 @@ from tests.simulation.truth import (
 
 FIRST_READY_S = 30.0
 AIM_S = 6.0  # how long a strike waits for what it wants to hit
-LEAST_S = 60.0  # that a play lasts
+AIM_AT_SETTLEMENT_S = 20.0
+STRUCK_FOR_S = 45.0  # at least, from the beginning to the end of the faults
 QUIET_S = 150.0  # from the last fault to READY, at most: an order in doubt is proven after the signature window
 _HALTS_BY_STRIKE = {Operate: "struck", DiskFull: "crashed"}
 
@@ -49,7 +50,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     simulated_s: float = 0.0
     ready_after_s: float = 0.0  # from the last fault
     counts: dict[str, int] = {}
-    hits: dict[str, int] = {}  # "kind of strike | phase" -> how often
+    hits: dict[str, int] = {}  # "kind of strike|PHASE" -> how often
     strikes: tuple[AnyStrike, ...] = ()
 
 
@@ -99,7 +100,7 @@ class Play:
         assert town.run(FIRST_READY_S, lambda: is_ready(town)), f"never READY: {self._words()}"
         for strike in self.strikes:
             self._strike(strike)
-        self._pass_time(max(3.0, LEAST_S - 15.0 - town.timeline.elapsed_s))
+        self._pass_time(max(3.0, STRUCK_FOR_S - town.timeline.elapsed_s))
         self._calm_down()
         self._compare()
 
@@ -108,9 +109,10 @@ class Play:
         self._pass_time(strike.wait_ms / 1_000)
         aim = strike.aim
         if aim is not None:
-            town.run(AIM_S, lambda: phases.holds(town, aim))
+            patience_s = AIM_AT_SETTLEMENT_S if aim is phases.Phase.SETTLEMENT else AIM_S
+            town.run(patience_s, lambda: phases.holds(town, aim))
         for phase in phases.now(town):
-            self.hits[f"{name_of(strike)} | {phase}"] += 1
+            self.hits[f"{name_of(strike)}|{phase.name}"] += 1
         self._done.append(strike)
         carry_out(town, strike)
 
@@ -142,7 +144,7 @@ class Play:
     def _compare(self) -> None:
         """Stop trading and compare everything with the exchange."""
         town = self.town
-        assert town.run(5.0, lambda: are_books_the_exchanges(town)), "the feed's books are not the exchange's"
+        assert town.run(15.0, lambda: are_books_the_exchanges(town)), "the feed's books are not the exchange's"
         done = town.command("stop")
         assert done.success, f"stop: {done.detail}"
         for _ in range(12):  # payouts go on, and money from outside is booked when a second round confirms it

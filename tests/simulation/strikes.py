@@ -188,10 +188,10 @@ FAMILIES: dict[str, dict[str, Callable[[Random], AnyStrike]]] = {
     "kills": {f"kill {process}": _kill(process) for process in CORES},
     "power": {"power cut": lambda random: PowerCut(back_ms=random.choice(_BACK_MS))},
     "stalls": {f"stall {process}": _stall(process) for process in CORES},
-    "bus": {"bus loss": _deafen},
+    "bus": {"deafen": _deafen},
     "clock": {"clock step": _step_clock},
     "disk": {"disk full": _fill_disk},
-    "operator": {"operator": _operate},
+    "operator": {"operate": _operate},
     "exchange": {
         f"{kind_of(build(Random(0)))} {number}": _fault(build) for number, build in enumerate(_EXCHANGE, start=1)
     },
@@ -225,8 +225,6 @@ def name_of(strike: AnyStrike) -> str:
             return f"{strike.__struct_config__.tag} {strike.process}"
         case Inject():
             return str(kind_of(strike.fault))
-        case Operate():
-            return f"operator: {strike.verb}"
     return str(strike.__struct_config__.tag).replace("_", " ")
 
 
