@@ -165,9 +165,9 @@ def _cash_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
 
 
 def _awaits_payout(ours: Ours, theirs: Theirs, shard: int) -> bool:
-    """Say whether a market paid out of which our books are about to hear."""
+    """Say whether a market paid out of which our books are about to hear; one in which we hold nothing pays nothing."""
     paid = [ours.positions.get(row.ticker) for row in theirs.settlements if row.shard == shard]
-    return any(position is not None and not position.settled for position in paid)
+    return any(position is not None and position.position_e2 and not position.settled for position in paid)
 
 
 def _order_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:

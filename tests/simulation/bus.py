@@ -78,7 +78,9 @@ class Bus:
             if burst:
                 self._send(node, self.town.nodes[name], burst)
 
-    def _pass_deaf(self, publisher: str, reader: str, burst: list[fx.Publish], missed: list[fx.Publish]) -> list[fx.Publish]:
+    def _pass_deaf(
+        self, publisher: str, reader: str, burst: list[fx.Publish], missed: list[fx.Publish]
+    ) -> list[fx.Publish]:
         """Return what a reader that lost something still hears: nothing, or what needs no order."""
         is_deaf = self.town.timeline.now.mono_ns < self._deaf_until_ns[publisher, reader]
         missed += [publish for publish in burst if not IS_STATE[publish.topic]]

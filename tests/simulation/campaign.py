@@ -1,6 +1,6 @@
 """A campaign: many seeds, each played twice, in processes whose hashes differ; the plays of a seed must be the same.
 
-    python -m tests.simulation.campaign worker FAMILIES     # reads seeds, one a line, and writes an outcome for each
+python -m tests.simulation.campaign worker FAMILIES     # reads seeds, one a line, and writes an outcome for each
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Report(msgspec.Struct):
 
     def missed(self) -> list[str]:
         """Return the kinds of strikes, and the phases, that never came together."""
-        return [f"{row}|{phase.name}" for row in self.rows() for phase in PHASES if not self.hits[f"{row}|{phase.name}"]]
+        return [
+            f"{row}|{phase.name}" for row in self.rows() for phase in PHASES if not self.hits[f"{row}|{phase.name}"]
+        ]
 
     def table(self) -> str:
         """Return how often each kind of strike hit each phase."""
@@ -70,7 +72,9 @@ class Report(msgspec.Struct):
 class _Lane:
     """One worker process, and the thread that reads it."""
 
-    def __init__(self, hash_seed: str, families: tuple[str, ...], done: queue.Queue[tuple[str, Outcome | None]]) -> None:
+    def __init__(
+        self, hash_seed: str, families: tuple[str, ...], done: queue.Queue[tuple[str, Outcome | None]]
+    ) -> None:
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         words = [sys.executable, "-m", "tests.simulation.campaign", "worker", ",".join(families)]
         self.hash_seed = hash_seed

@@ -68,6 +68,4 @@ class EagerPolicy:
         else:
             qty_e2, purpose = abs(held_e2), Purpose.CLOSE
         pricing = _PRICINGS[number // 64 % len(_PRICINGS)]
-        return Choice(
-            kind=ActionKind.PLACE, reason="eager", side=side, qty_e2=qty_e2, pricing=pricing, purpose=purpose
-        )
+        return Choice(kind=ActionKind.PLACE, reason="eager", side=side, qty_e2=qty_e2, pricing=pricing, purpose=purpose)

@@ -147,11 +147,14 @@ class Play:
         assert town.run(15.0, lambda: are_books_the_exchanges(town)), "the feed's books are not the exchange's"
         done = town.command("stop")
         assert done.success, f"stop: {done.detail}"
+        agreed = 0  # rounds in a row: what moved a moment ago is not compared
         for _ in range(12):  # payouts go on, and money from outside is booked when a second round confirms it
             town.run(3.0)
             done = town.command("sync")
             assert done.success, f"sync: {done.detail}"
-            if done.detail == "in agreement" and not phases.holds(town, phases.Phase.SETTLEMENT):
+            is_still = done.detail == "in agreement" and not phases.holds(town, phases.Phase.SETTLEMENT)
+            agreed = agreed + 1 if is_still else 0
+            if agreed == 2:
                 break
         town.run(0.5)
         assert not self._restless(), self._restless()

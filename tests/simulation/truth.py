@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 
-from common.messages import Fill, Message, Order, OrderState, State
+from common.messages import Fill, Order, OrderState, State
 from common.trading.books_of_record import BooksOfRecord
 from common.trading.order_keeper import OrderKeeper
 from processes.coordinator import Coordinator
@@ -103,7 +103,9 @@ def assert_disk_holds_what_is_remembered(town: Town) -> None:
 
 def _face(books: BooksOfRecord) -> tuple[object, ...]:
     """Return what a ledger knows; the names of events and series come from the feed."""
-    holdings = [msgspec.structs.replace(row, event_ticker="", series_ticker="") for row in books.ledger.holdings.values()]
+    holdings = [
+        msgspec.structs.replace(row, event_ticker="", series_ticker="") for row in books.ledger.holdings.values()
+    ]
     return msgspec.json.encode(holdings), msgspec.json.encode(books.ledger.state.accounts)
 
 
