@@ -2,8 +2,8 @@
 
 One `turn` takes all that has arrived, the control door first, gives it to the core piece by piece, then `Drained`, and
 tends what is due. Records that must be on the disk share one wait for it: what follows them is held back until then, so
-a burst costs one wait and not one for each record. The shell knows no policy. Everything it is told to wait for has a bound, and every failure becomes
-an input of the core or the end of the process.
+a burst costs one wait and not one for each record. The shell knows no policy. Everything it is told to wait for has a
+bound, and every failure becomes an input of the core or the end of the process.
 """
 
 from __future__ import annotations

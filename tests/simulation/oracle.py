@@ -1,5 +1,6 @@
-"""The oracle: looks at everything while it happens, and knows the exchange's truth. What must hold always is asserted at
-every step, what must hold at rest is in `truth`.
+"""The oracle: looks at everything while it happens, and knows the exchange's truth.
+
+What must hold always is asserted at every step; what must hold at rest is in `truth`.
 
 - No order leaves in a state that forbids it, on a stale book, while another of ours rests in its market, or twice.
 - No order reaches the exchange that is not in execution's journal, or that could take a position beyond its limit.

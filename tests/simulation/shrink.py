@@ -1,4 +1,4 @@
-"""Shrinking: from the strikes of a seed that fails to the smallest set that still fails, kept as a regression for ever."""
+"""Shrinking: from the strikes of a seed that fails to the smallest set that still fails, a regression for ever."""
 
 from __future__ import annotations
 

@@ -110,9 +110,8 @@ def _show_failure(outcome: Outcome, families: tuple[str, ...]) -> None:
         print(f"  {strike}")
     print(outcome.trace_back)
     faults = "" if families == tuple(FAMILIES) else f" --faults {','.join(families)}"
-    print(
-        f"seed {outcome.seed} failed: {outcome.failure}; again: scripts/simulate --seeds 1 --from {outcome.seed}{faults}"
-    )
+    again = f"scripts/simulate --seeds 1 --from {outcome.seed}{faults}"
+    print(f"seed {outcome.seed} failed: {outcome.failure}; again: {again}")
     sys.exit(1)
 
 

@@ -24,10 +24,10 @@ from common.messages import (
 )
 from common.paper import fault_catalogue as faults
 from common.settings import CoordinatorSettings, Settings, SyncSettings
+from tests.simulation.oracle import Oracle
 from tests.simulation.scenes import WIDE, village
 from tests.simulation.town import Town
 from tests.simulation.truth import (
-    Watch,
     assert_agrees_with_the_ledger,
     before,
     coordinator,
@@ -44,7 +44,7 @@ CALM = "KXDENSE-A-M01"
 def ready(seed: int = 1, settings: Settings = WIDE, cash: str = "10000.00") -> Town:
     """Return a town that trades."""
     town = Town(seed, village(cash), settings)
-    Watch(town)
+    Oracle(town)
     town.begin()
     assert town.run(20, lambda: is_ready(town))
     return town
@@ -306,7 +306,7 @@ def test_a_request_lost_before_or_after_its_effect_is_found_out() -> None:
     for fault in (faults.Lost, faults.Cut):
         town.run(3)
         town.wire.inject(fault(path=ORDERS, method="POST", count=1))
-        assert town.run(30, lambda: bool(unknown(town)))
+        assert town.run(120, lambda: bool(unknown(town))), "no order was placed"
         assert town.run(60, lambda: not unknown(town)), "the truth was not found"
     assert town.run(60, lambda: is_ready(town))
     rest(town)

@@ -1,4 +1,4 @@
-"""Seeds of the simulation: every invariant holds, both plays of a seed are the same, and every strike hits every phase."""
+"""Seeds of the simulation: every invariant holds, two plays of a seed are the same, every strike hits every phase."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def assert_agrees_with_the_ledger(town: Town) -> None:
 
 
 def are_books_the_exchanges(town: Town) -> bool:
-    """Say whether the feed's books are fresh and the exchange's, level by level; they are behind by what is under way."""
+    """Say whether the feed's books are fresh and the exchange's; they are behind by what is under way."""
     feed = town.nodes["feed"].core
     assert isinstance(feed, Feed)
     for ticker, kept in feed.keeper.books.items():
