@@ -11,6 +11,7 @@ from common.clock import NS_PER_S, Now
 
 START_MONO_NS = 10_000 * NS_PER_S
 START_WALL_NS = 1_790_000_000 * NS_PER_S
+_WALL_AHEAD_NS = START_WALL_NS - START_MONO_NS
 
 Act = Callable[[], None]
 
@@ -56,18 +57,18 @@ class Timeline:
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; return whether the condition came true."""
-        queue, end_ns = self._queue, self.now.mono_ns + round(seconds * NS_PER_S)
+        queue, end_ns, pop = self._queue, self.now.mono_ns + round(seconds * NS_PER_S), heapq.heappop
         while queue and queue[0][0] <= end_ns:
-            at_ns, _, act = heapq.heappop(queue)
-            self._set(at_ns)
+            at_ns, _, act = pop(queue)
+            if at_ns > self.now.mono_ns:
+                self._set(at_ns)
             act()
             if until is not None and until():
                 return True
-        self._set(end_ns)
+        self._set(max(end_ns, self.now.mono_ns))
         return until is not None and until()
 
     def _set(self, mono_ns: int) -> None:
-        if mono_ns > self.now.mono_ns:
-            wall_ns = self.now.wall_ns + mono_ns - self.now.mono_ns
-            self.now = Now(mono_ns, wall_ns)
-            self.local = Now(mono_ns, wall_ns + self._skew_ns) if self._skew_ns else self.now
+        wall_ns = mono_ns + _WALL_AHEAD_NS
+        self.now = Now(mono_ns, wall_ns)
+        self.local = Now(mono_ns, wall_ns + self._skew_ns) if self._skew_ns else self.now

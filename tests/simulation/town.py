@@ -8,6 +8,7 @@ from it. The same seed gives the same run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -59,6 +60,23 @@ class Town:
         self.bus = Bus(self)
         self.wire = Wire(self, load_scenario(scenario) if isinstance(scenario, str) else scenario, seed)
         self._operated = 0
+        self._carriers: dict[type[Effect], Callable[[Node, Any], None]] = {
+            fx.Publish: self.bus.publish,
+            fx.Ask: self.bus.ask,
+            fx.Answer: self._answer,
+            fx.Follow: self.bus.follow,
+            fx.Persist: self._persist,
+            fx.Checkpoint: lambda node, effect: node.disk.replace(effect.record),
+            fx.RestCall: self.wire.call,
+            fx.StreamOpen: lambda node, effect: self.wire.open(node, effect.stream),
+            fx.StreamSend: self.wire.say,
+            fx.StreamReset: lambda node, effect: self.wire.drop(node, effect.stream, effect.reason),
+            fx.WakeAt: self._wake_at,
+            fx.Latch: self._latch,
+            fx.Log: lambda node, effect: None,
+            fx.Retire: lambda node, effect: node.retained.pop((effect.topic, effect.key), None),
+            fx.Die: self._die,
+        }
 
     def begin(self) -> None:
         """Start every process."""
@@ -207,7 +225,7 @@ class Town:
         assert node.core is not None
         now = self.timeline.local
         effects = node.core.update(message, now)
-        trace = self.trace
+        trace, carry_out = self.trace, self._carriers
         if trace is not None:
             trace.note(now.mono_ns, node.name, "<", message)
         for effect in effects:
@@ -218,7 +236,7 @@ class Town:
             if trace is not None:
                 trace.note(now.mono_ns, node.name, ">", effect)
             try:
-                self._do(node, effect)
+                carry_out[type(effect)](node, effect)
             except DiskFull:
                 self._crash(node)
                 return
@@ -231,42 +249,22 @@ class Town:
             self._latch(node, fx.Latch(halted=True, reason=f"{node.name}: crashed {CRASHES_MAX} times within a minute"))
         self.kill(node.name)
 
-    def _do(self, node: Node, effect: Effect) -> None:
-        match effect:
-            case fx.Publish():
-                self.bus.publish(node, effect)
-            case fx.WakeAt():
-                self._wake_at(node, effect.mono_ns)
-            case fx.Ask():
-                self.bus.ask(node, effect)
-            case fx.Answer() if effect.token.startswith("operator"):
-                self.answers[effect.token] = effect.reply
-            case fx.Answer():
-                self.bus.answer(node, effect)
-            case fx.Follow():
-                self.bus.follow(node, effect)
-            case fx.Persist():
-                node.disk.append(effect.record, effect.sync)
-                for watch in self.record_watchers:
-                    watch(node.name, effect.record)
-            case fx.Checkpoint():
-                node.disk.replace(effect.record)
-            case fx.RestCall():
-                self.wire.call(node, effect)
-            case fx.StreamOpen():
-                self.wire.open(node, effect.stream)
-            case fx.StreamSend():
-                self.wire.say(node, effect)
-            case fx.StreamReset():
-                self.wire.drop(node, effect.stream, effect.reason)
-            case fx.Latch():
-                self._latch(node, effect)
-            case fx.Retire():
-                node.retained.pop((effect.topic, effect.key), None)
-            case fx.Die():
-                raise AssertionError(f"{node.name} found a broken invariant: {effect.reason}")
+    def _answer(self, node: Node, effect: fx.Answer) -> None:
+        if effect.token.startswith("operator"):
+            self.answers[effect.token] = effect.reply
+        else:
+            self.bus.answer(node, effect)
 
-    def _wake_at(self, node: Node, mono_ns: int) -> None:
+    def _persist(self, node: Node, effect: fx.Persist) -> None:
+        node.disk.append(effect.record, effect.sync)
+        for watch in self.record_watchers:
+            watch(node.name, effect.record)
+
+    def _die(self, node: Node, effect: fx.Die) -> None:
+        raise AssertionError(f"{node.name} found a broken invariant: {effect.reason}")
+
+    def _wake_at(self, node: Node, effect: fx.WakeAt) -> None:
+        mono_ns = effect.mono_ns
         if node.wake_ns is not None and self.timeline.now.mono_ns < node.wake_ns <= mono_ns:
             return
         node.wake_ns = mono_ns

@@ -11,9 +11,11 @@ from typing import IO
 
 import msgspec
 
+from common.effects import Drained, Wake
 from common.messages import Message
 
 _encode = msgspec.msgpack.Encoder().encode
+_PLAIN = frozenset({Drained, Wake})  # that they came says all
 _show = msgspec.json.Encoder().encode
 
 
@@ -26,10 +28,13 @@ class Trace:
 
     def note(self, mono_ns: int, process: str, what: str, message: msgspec.Struct) -> None:
         """Fold one input ("<") or effect (">") of a process; what came over the bus was folded when it was sent."""
-        is_old = isinstance(message, Message)
-        self._fold.update(_encode((mono_ns, process, what, type(message).__name__, None if is_old else message)))
+        kind = type(message)
+        if kind in _PLAIN or issubclass(kind, Message):
+            self._fold.update(f"{mono_ns}{process}{kind.__name__}".encode())
+        else:
+            self._fold.update(_encode((mono_ns, process, what, kind.__name__, message)))
         if self._file is not None:
-            self._file.write(f"{mono_ns} {process} {what} {type(message).__name__} {_show(message).decode()}\n")
+            self._file.write(f"{mono_ns} {process} {what} {kind.__name__} {_show(message).decode()}\n")
 
     def note_bytes(self, process: str, data: bytes) -> None:
         """Fold something else, such as a final state."""
