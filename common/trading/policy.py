@@ -139,6 +139,8 @@ class RulePolicy:
             memory = self._memory[view.ticker] = _Memory(view.now.mono_ns)
         held_e2 = view.position.position_e2 if view.position else 0
         if not held_e2:
+            if memory.held_since_ns is not None:
+                memory.flat_since_ns = view.now.mono_ns
             memory.held_since_ns = None
         elif memory.held_since_ns is None:
             memory.held_since_ns = view.now.mono_ns

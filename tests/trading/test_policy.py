@@ -194,6 +194,14 @@ def test_where_one_side_is_empty_it_only_exits_if_somebody_takes_it() -> None:
     assert policy.decide_one_sided(view(position_e2=1_000, asks=(), working=resting)).kind is ActionKind.CANCEL
 
 
+def test_flat_again_it_breathes_before_it_opens_anew() -> None:
+    policy = RulePolicy()
+    assert decide(policy, view(at(0))).kind is ActionKind.PLACE, "nothing was held yet"
+    decide(policy, view(at(1), position_e2=100))
+    kinds = [decide(policy, view(at(2 + second))).kind for second in range(12)]
+    assert kinds == [ActionKind.HOLD] * 10 + [ActionKind.PLACE] * 2
+
+
 def test_a_market_that_is_gone_is_forgotten() -> None:
     policy = RulePolicy()
     first = decide(policy, view(ticker=ODD))
