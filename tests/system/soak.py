@@ -7,6 +7,7 @@ difference that ever was is still there at the end; what sync itself reports is 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ import msgspec
 
 from common.bus.run_dir import RunDir
 from common.bus.tap import Tap
-from common.errors import ExitCode
+from common.errors import ExitCode, Failure
 from common.messages import Fill, Reconciliation
 from common.units import format_dollars
 from tests.system import truth
@@ -72,10 +73,13 @@ def watch(group: Group, seconds: float, report: Callable[[str], None]) -> Watche
 
 def progress(group: Group) -> str:
     """Describe in a line where the group is."""
-    facts = group.status()
+    try:
+        facts, counts = group.status(), truth.count(group)
+    except Failure as failure:
+        return str(failure)  # what is wrong is found at the end
     if not facts:
         return "nobody tells the status"
-    return f"{facts['state_machine']['current_state']}, {truth.count(group)}, {money(facts['portfolio'])}"
+    return f"{facts['state_machine']['current_state']}, {counts}, {money(facts['portfolio'])}"
 
 
 def money(portfolio: truth.Json) -> str:
@@ -146,8 +150,11 @@ def main() -> int:
     parser.add_argument("seconds", nargs="?", type=float, default=FULL_SOAK_S, help="how long it trades [180]")
     parser.add_argument("scenario", nargs="?", default=DENSE, help="the scenario [dense]")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        wrong = soak(Path(folder), given.scenario, given.seconds, lambda line: print(f"soak: {line}", flush=True))
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    print(f"soak: {given.seconds:.0f} s of {given.scenario}; the run directory is {folder}", flush=True)
+    wrong = soak(folder, given.scenario, given.seconds, lambda line: print(f"soak: {line}", flush=True))
+    if not wrong:
+        shutil.rmtree(folder)  # else it is there to be looked at
     for line in wrong:
         print(f"soak: WRONG: {line}")
     print("soak: FAILED" if wrong else "soak: our books equal the exchange's to the micro-dollar")
