@@ -183,6 +183,23 @@ def get_candles(call: Call) -> Response:
     return reply(200, {"ticker": ticker, "candlesticks": candles(market, MAX_CANDLES)})
 
 
+def get_event_candles(call: Call) -> Response:
+    """Answer GET /series/{series_ticker}/events/{event_ticker}/candlesticks: those of each market of the event."""
+    series_ticker, event_ticker = call.parts
+    candles = _candles_of(call)
+    event = call.exchange.events.get(event_ticker)
+    if event is None or event.series_ticker != series_ticker:
+        raise refuse_missing()
+    tickers, rows, left = [], [], MAX_CANDLES
+    for market in _markets_by_event(call)[event_ticker]:
+        found = candles(market, left)
+        left -= len(found)
+        tickers.append(market.spec.ticker)
+        rows.append(found)
+    end_s = call.query.required_integer("end_ts")
+    return reply(200, {"market_tickers": tickers, "market_candlesticks": rows, "adjusted_end_ts": end_s})
+
+
 def get_candles_of_many(call: Call) -> Response:
     """Answer GET /markets/candlesticks; unknown tickers have no candles in the answer."""
     call.query.required("market_tickers")
