@@ -57,7 +57,9 @@ class ExchangeWatch:
         return "; ".join(self._refused.values())
 
     def news(self) -> list[Exchange]:
-        """Return the shards of which there is something new."""
+        """Return the shards of which there is something new; nothing before anything is known."""
+        if not self.checked_wall_ns and not self._refused:
+            return []
         found = [row for row in map(self._message, self._shards()) if row != self._published.get(row.shard)]
         self._published.update({row.shard: row for row in found})
         return found
