@@ -118,11 +118,12 @@ class ExitSettings(Section, frozen=True, kw_only=True):
 
 
 class FeedSettings(Section, frozen=True, kw_only=True):
-    """Which markets to watch. With neither tickers nor series, discovery looks at every open market."""
+    """Which markets to watch. With neither tickers nor series, discovery looks at the newest of all series."""
 
     tickers: tuple[str, ...] = ()  # exactly these; empty: discover
     series: tuple[str, ...] = ()  # discover in these series only; empty: in all
     max_markets: Positive = 20
+    discovery_pages: Positive = 5  # of 1,000 open markets each, newest first, read of each series
     min_volume_qty_e2: Natural = 0  # contracts traded so far
     max_spread_price_e4: PriceE4 = 1_000  # when a market is chosen
     min_time_to_close_s: Natural = 120  # when a market is chosen

@@ -404,7 +404,7 @@ class Feed:
                 self._look_at(ticker, chosen=True)
 
     def _read_listing(self, series: list[str], cursor: str, pager: Pager[MarketInfo], found: list[MarketInfo]) -> None:
-        """Read the open markets of one series after the other, page by page, and then choose among them."""
+        """Read the open markets of one series after the other, some pages of each, and then choose among them."""
 
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
             effects: list[Effect] = []
@@ -415,7 +415,7 @@ class Feed:
                     next_cursor = pager.add(outcome.value)
                 except WireError as error:  # there are too many, or they go in circles: choose among those read
                     effects.append(Log(level="warning", event="discovery_stopped", fields={"reason": str(error)}))
-            if next_cursor:
+            if next_cursor and pager.pages < self.settings.feed.discovery_pages:
                 self._read_listing(series, next_cursor, pager, found)
                 return effects
             found.extend(pager.items)
@@ -425,7 +425,7 @@ class Feed:
                 self._choose(found, now)
             return effects
 
-        call = calls.markets(series_ticker=series[0], status="open", cursor=cursor)
+        call = calls.markets(series_ticker=series[0], status="open", cursor=cursor, combos="exclude")
         self.reads.add(f"markets/{series[0]}/{cursor}", call, then)
 
     def _choose(self, candidates: list[MarketInfo], now: Now) -> None:

@@ -19,6 +19,7 @@ from common.messages import Reply, Request
 from common.registry import REQUESTS
 
 _CONNECT_NS = NS_PER_S  # a living process on this machine is connected in milliseconds
+_CONNECT_BUSY_NS = 5 * NS_PER_S  # unless the machine is very busy: one whose process is there is given longer
 _POLL_MS = 10
 
 
@@ -33,20 +34,19 @@ def ask(run_dir: RunDir, owner: str, request: Request, timeout_s: float, sender:
         request_id="1", owner=owner, request=request, door=door, timeout_ns=round(timeout_s * NS_PER_S)
     )  # fmt: skip
     try:
-        return _wait(requester, question)
+        return _wait(requester, question, run_dir)
     finally:
         requester.close()
         context.term()
 
 
-def _wait(requester: Requester, question: Ask) -> Reply:
+def _wait(requester: Requester, question: Ask, run_dir: RunDir) -> Reply:
     poller = zmq.Poller()
     for socket in requester.sockets:
         poller.register(socket, zmq.POLLIN)
-    give_up_ns = clock.read().mono_ns + _CONNECT_NS
+    began_ns = clock.read().mono_ns
     while requester.ask(question, clock.read().mono_ns) is not None:  # nothing was sent: no connection yet
-        if clock.read().mono_ns > give_up_ns:
-            raise Failure(f"{question.owner} does not run", ExitCode.NOT_RUNNING)
+        _check_patience(question.owner, clock.read().mono_ns - began_ns, run_dir)
         poller.poll(_POLL_MS)
     while True:
         due_ns = requester.due_ns()
@@ -56,3 +56,14 @@ def _wait(requester: Requester, question: Ask) -> Reply:
             if isinstance(outcome.news, Answered):
                 return outcome.news.reply
             raise Failure(f"{question.owner}: {outcome.news.reason}; it may have acted on it", ExitCode.TIMED_OUT)
+
+
+def _check_patience(owner: str, waited_ns: int, run_dir: RunDir) -> None:
+    """Raise `Failure` when there is no connection after as long as there should be one."""
+    if waited_ns <= _CONNECT_NS:
+        return
+    pid = run_dir.living(owner)
+    if pid is None:
+        raise Failure(f"{owner} does not run", ExitCode.NOT_RUNNING)
+    if waited_ns > _CONNECT_BUSY_NS:
+        raise Failure(f"{owner} (process {pid}) is there and takes no requests", ExitCode.NOT_RUNNING)

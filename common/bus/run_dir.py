@@ -59,6 +59,14 @@ class RunDir:
         """Return where crash marks and dumps are."""
         return self.root / "crashes"
 
+    def living(self, process: str) -> int | None:
+        """Return the id of the process that holds a role as far as its lock's file tells; None when it is gone."""
+        try:
+            pid = int((self.locks / process).read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return pid if Path(f"/proc/{pid}").exists() else None
+
     def journal(self, process: str) -> Path:
         """Return a process's journal."""
         return self.journals / f"{process}.log"

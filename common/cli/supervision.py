@@ -29,7 +29,7 @@ from common.errors import ConfigError, ExitCode, Failure
 SOURCE = PROJECT_DIR / "supervisord.conf"
 GROUP = "trader"
 
-START_S = 30.0  # the exchange serves within a second or two; a cold disk or a long log to replay takes longer
+START_S = 60.0  # the exchange serves within a second or two; a busy machine or a long log to replay takes longer
 STOP_S = 60.0  # more than the longest stopwaitsecs
 _POLL_S = 0.1
 _LIVES_MAX = 3  # a process that was started again this often while we wait will not come up

@@ -16,6 +16,7 @@ from common.cli import (
     pause,
     program,
     recalibrate,
+    replay_inputs,
     resume,
     show_config,
     start,
@@ -41,6 +42,7 @@ VERBS: tuple[click.Command, ...] = (
     doctor.command,
     paper.command,
     show_config.command,
+    replay_inputs.command,
     version.command,
 )
 

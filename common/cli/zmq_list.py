@@ -7,15 +7,15 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from common.registry import PROCESSES, TOPICS, Topic
+from common.registry import PROCESSES, REQUESTS, TOPICS, Topic
 
 _WIDTH = 160  # where nobody knows how wide the output is
 
 
 @click.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, of the topics.")
 def command(as_json: bool) -> None:
-    """Print every topic: its kind, who publishes it, what its key names, who reads it.
+    """Print every topic (its kind, what its key names, who publishes it, who reads it) and every request.
 
     Example: zmq list
     """
@@ -30,10 +30,17 @@ def command(as_json: bool) -> None:
         row = _row(topic)
         kind = f"{row['kind']}, kept" if topic.durable else str(row["kind"])
         table.add_row(topic.name, kind, topic.key, _names(topic.owners), _names(_readers(topic)))
+    requests = Table(box=None, pad_edge=False)
+    for column in ("request", "from", "to", "door"):
+        requests.add_column(column, overflow="fold")
+    for name, request in REQUESTS.items():
+        requests.add_row(name, _names(request.senders), _names(request.owners), request.door)
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH  # rich would take 80 columns
     console.print(table)
+    console.print()
+    console.print(requests)
 
 
 def _row(topic: Topic) -> dict[str, object]:

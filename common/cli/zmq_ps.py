@@ -7,6 +7,7 @@ import time
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from common import clock
@@ -62,30 +63,37 @@ def listen(run_dir: RunDir) -> dict[str, tuple[Heartbeat, float]]:
 
 
 def _print_table(beats: dict[str, tuple[Heartbeat, float]], now: Now) -> None:
+    """Print a row a process; what nobody has to tell of takes no column."""
+    rows = [_row(name, beats.get(name), now) for name, process in PROCESSES.items() if process.on_bus]
+    names = ("process", "pid", "up", "progress", "waiting", "summary", "last error")
+    shown = [column for column, name in enumerate(names) if name == "process" or any(row[column] for row in rows)]
     table = Table(box=None, pad_edge=False)
-    for column in ("process", "pid", "up", "progress", "waiting", "summary", "last error"):
-        table.add_column(column, overflow="fold")
-    for process in PROCESSES.values():
-        if not process.on_bus:
-            continue
-        if process.name not in beats:
-            table.add_row(process.name, "-", "[red]missing[/red]", "", "", "", "")
-            continue
-        heartbeat, age_ms = beats[process.name]
-        state = _duration((now.wall_ns - heartbeat.started_wall_ns) // NS_PER_S)
-        if age_ms > _DEAD_MS:
-            state = f"[red]silent for {age_ms / 1_000:.0f} s[/red]"
-        elif not heartbeat.healthy:
-            state = f"[yellow]{state}, unhealthy[/yellow]"
-        progress = " ".join(f"{loop} {age:.0f} ms" for loop, age in heartbeat.progress_age_ms.items())
-        waiting = " ".join(f"{queue} {count}" for queue, count in heartbeat.queued.items() if count)
-        table.add_row(
-            process.name, str(heartbeat.pid), state, progress, waiting, heartbeat.summary, heartbeat.last_error
-        )
+    for column in shown:
+        table.add_column(names[column], overflow="fold", no_wrap=names[column] in ("process", "pid", "up", "progress"))
+    for row in rows:
+        table.add_row(*(row[column] for column in shown))
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH  # rich would take 80 columns
     console.print(table)
+
+
+def _row(name: str, beat: tuple[Heartbeat, float] | None, now: Now) -> tuple[str, ...]:
+    """Return what a process says; its progress is that of its slowest loop."""
+    if beat is None:
+        return (name, "-", "[red]missing[/red]", "", "", "", "")
+    heartbeat, age_ms = beat
+    state = _duration((now.wall_ns - heartbeat.started_wall_ns) // NS_PER_S)
+    if age_ms > _DEAD_MS:
+        state = f"[red]silent for {age_ms / 1_000:.0f} s[/red]"
+    elif not heartbeat.healthy:
+        state = f"[yellow]{state}, unhealthy[/yellow]"
+    slowest_ms = max(heartbeat.progress_age_ms.values(), default=0.0)
+    waiting = " ".join(f"{queue} {count}" for queue, count in heartbeat.queued.items() if count)
+    return (
+        name, str(heartbeat.pid), state, f"{slowest_ms:.0f} ms", waiting, escape(heartbeat.summary),
+        escape(heartbeat.last_error),
+    )  # fmt: skip
 
 
 def _duration(seconds: int) -> str:

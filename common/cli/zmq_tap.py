@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import time
@@ -14,11 +15,12 @@ from common.bus.frames import REPLY_ECHO, REQUEST_ECHO
 from common.bus.run_dir import RunDir
 from common.bus.tap import Heard, Tap
 from common.cli.context import Context
+from common.cli.tap_text import words
 from common.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Now, iso
 from common.errors import ExitCode, Failure
-from common.registry import TOPICS
+from common.registry import PROCESSES, TOPICS
 
-_BODY_CHARACTERS_MAX = 400  # for a person; --json shows all
+_WIDTH = 400  # where nobody knows how wide the output is
 _REPORT_S = 5.0  # between lines about losses
 
 
@@ -35,13 +37,17 @@ def command(
 
     A PATTERN is a topic (order), or a subject's beginning (book/KXBTC); none means everything. `request/` and
     `reply/` show what processes ask each other. When it cannot keep up it loses messages, says how many, and slows
-    nobody. With -n it exits with 5 when --timeout comes first.
+    nobody. A line shows what fits, with units; --json shows everything, as it is. With -n it exits with 5 when
+    --timeout comes first.
 
     Example: zmq tap --json order fill | jq .body
     """
     prefixes = [_prefix(pattern) for pattern in patterns] or [""]
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
-    with Tap(RunDir(context.load().run_dir), prefixes) as tap:
+    run_dir = RunDir(context.load().run_dir)
+    if not any(run_dir.living(process) for process in PROCESSES):
+        click.echo(f"zmq tap: nothing runs in {run_dir.root} yet; waiting for it", err=True)
+    with Tap(run_dir, prefixes) as tap:
         try:
             printed = _print(tap, as_json, count, timeout_s)
         except KeyboardInterrupt:
@@ -63,6 +69,7 @@ def _prefix(pattern: str) -> str:
 def _print(tap: Tap, as_json: bool, count: int | None, timeout_s: float | None) -> int:
     """Print until enough came or time is up; return how many were printed."""
     printed = 0
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
     started_s = reported_s = time.monotonic()
     reported = (0, 0)
     while count is None or printed < count:
@@ -77,7 +84,7 @@ def _print(tap: Tap, as_json: bool, count: int | None, timeout_s: float | None) 
             continue
         now = clock.read()
         for heard in tap.receive()[: None if count is None else count - printed]:
-            sys.stdout.write((json_line(heard, now) if as_json else line(heard, now)) + "\n")
+            sys.stdout.write((json_line(heard, now) if as_json else line(heard, now, width)) + "\n")
             printed += 1
         sys.stdout.flush()
     return printed
@@ -88,25 +95,15 @@ def _report(tap: Tap) -> None:
         click.echo(f"zmq tap: {tap.lost} messages lost, {tap.bad_frames} unreadable", err=True)
 
 
-def line(heard: Heard, now: Now) -> str:
-    """Return a message for a person: time, subject, age, body."""
+def line(heard: Heard, now: Now, width: int) -> str:
+    """Return a message for a person in one line: time, subject, age, body."""
     topic, key, header, body = heard.frame
     age_ns = now.mono_ns - header.sent_ns
     age = f"{age_ns / NS_PER_S:.1f}s" if age_ns > NS_PER_S else f"{age_ns / NS_PER_MS:.1f}ms"
     lost = f" (lost {heard.lost})" if heard.lost else ""
     sent = iso(now.wall_ns - age_ns)[11:23]
-    return f"{sent} {topic}/{key or ''} {age}{lost} {_compact(body)}"
-
-
-def _compact(body: bytes) -> str:
-    """Return a body without what the subject says already, and not too long."""
-    text = body.decode(errors="replace")
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return text[:_BODY_CHARACTERS_MAX]
-    text = " ".join(f"{name}={bytes(value).decode()}" for name, value in fields.items() if name != "type")
-    return text if len(text) <= _BODY_CHARACTERS_MAX else f"{text[:_BODY_CHARACTERS_MAX]}..."
+    text = f"{sent} {topic}{f'/{key}' if key else ''} {age}{lost} {words(topic, key, body)}"
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def json_line(heard: Heard, now: Now) -> str:

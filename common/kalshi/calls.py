@@ -350,12 +350,13 @@ def historical_cutoff() -> Call[types.HistoricalCutoff]:
 def markets(
     *, tickers: Iterable[str] = (), event_ticker: str = "", series_ticker: str = "", status: str = "",
     min_close_s: int | None = None, max_close_s: int | None = None, cursor: str = "", limit: int = PAGE_LIMIT,
+    combos: str = "",
 ) -> Call[types.Page[types.MarketInfo]]:  # fmt: skip
-    """List markets; `status` is one of unopened, open, paused, closed, settled."""
+    """List markets; `status` is one of unopened, open, paused, closed, settled; `combos` is only or exclude."""
     return _get(
         "/markets", parse_market.parse_markets, tickers=_csv(tickers), event_ticker=event_ticker,
         series_ticker=series_ticker, status=status, min_close_ts=min_close_s, max_close_ts=max_close_s,
-        limit=limit, cursor=cursor,
+        mve_filter=combos, limit=limit, cursor=cursor,
     )  # fmt: skip
 
 

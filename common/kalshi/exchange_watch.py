@@ -66,7 +66,12 @@ class ExchangeWatch:
         return "; ".join(self._refused.values())
 
     def news(self) -> list[Exchange]:
-        """Return the shards of which there is something new; that nothing is new is told now and then."""
+        """Return the shards of which there is something new; nothing before anything is known.
+
+        That nothing is new is told now and then.
+        """
+        if not self.checked_wall_ns and not self._refused:
+            return []
         if not self._is_changed and self.clock.offset_ms() == self._told_offset_ms:
             return []
         self._is_changed, self._told_offset_ms = False, self.clock.offset_ms()

@@ -28,6 +28,11 @@ class Pager(Generic[Item]):
         self._items: dict[str, Item] = {}
 
     @property
+    def pages(self) -> int:
+        """Return how many pages were added."""
+        return self._pages
+
+    @property
     def items(self) -> tuple[Item, ...]:
         """Return the rows so far, in the order of the listing."""
         return tuple(self._items.values())

@@ -47,6 +47,7 @@ class ApiOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     rate_limits: bool = True
     liquidity_dollars: bool = True  # the removed Market field that some clients still require
+    removed_fields: bool = True  # the others that were removed in 2026 and that clients of that summer require
     legacy_direction: bool = True  # side, action and taker_side, still on the wire
     max_body_bytes: int = 1_048_576  # four times the largest batch that a tier's write budget can pay
 

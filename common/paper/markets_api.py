@@ -15,6 +15,8 @@ from common.paper.query import cursor_number, decode_cursor, page_after
 from common.paper.refusals import Refusal, refuse, refuse_missing
 from common.paper.render import Json
 from common.paper.render_markets import (
+    REMOVED_FROM_EVENTS,
+    REMOVED_FROM_MARKETS,
     STATUSES_OF_FILTER,
     event_status,
     render_book,
@@ -149,7 +151,8 @@ def _known_market(call: Call, ticker: str) -> Market:
 
 
 def _render_market(call: Call, market: Market) -> Json:
-    return render_market(market, call.now_ns, call.desk.options.liquidity_dollars)
+    body = render_market(market, call.now_ns, call.desk.options.liquidity_dollars)
+    return body | REMOVED_FROM_MARKETS if call.desk.options.removed_fields else body
 
 
 def _ticker_of(market: Market) -> str:
@@ -181,6 +184,23 @@ def get_candles(call: Call) -> Response:
     if _series_of(call, market) != series_ticker:
         raise refuse_missing()
     return reply(200, {"ticker": ticker, "candlesticks": candles(market, MAX_CANDLES)})
+
+
+def get_event_candles(call: Call) -> Response:
+    """Answer GET /series/{series_ticker}/events/{event_ticker}/candlesticks: those of each market of the event."""
+    series_ticker, event_ticker = call.parts
+    candles = _candles_of(call)
+    event = call.exchange.events.get(event_ticker)
+    if event is None or event.series_ticker != series_ticker:
+        raise refuse_missing()
+    tickers, rows, left = [], [], MAX_CANDLES
+    for market in _markets_by_event(call)[event_ticker]:
+        found = candles(market, left)
+        left -= len(found)
+        tickers.append(market.spec.ticker)
+        rows.append(found)
+    end_s = call.query.required_integer("end_ts")
+    return reply(200, {"market_tickers": tickers, "market_candlesticks": rows, "adjusted_end_ts": end_s})
 
 
 def get_candles_of_many(call: Call) -> Response:
@@ -317,6 +337,8 @@ def _any_after(bound_s: int | None, times_ns: Iterable[int]) -> bool:
 def _render_event(call: Call, ticker: str, markets: Sequence[Market], nested: bool) -> Json:
     event = call.exchange.events[ticker]
     body = render_event(event, markets, call.exchange.series[event.series_ticker].category)
+    if call.desk.options.removed_fields:
+        body |= REMOVED_FROM_EVENTS
     if nested:
         body["markets"] = [_render_market(call, market) for market in markets]
     return body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -63,8 +64,13 @@ def get_positions(call: Call) -> Response:
     last_ticker = decode_cursor(call.query.text("cursor"))
     page, cursor = page_after((row for row in rows if row[0].ticker > last_ticker), limit, lambda row: row[0].ticker)
     events = dict.fromkeys(market.spec.event_ticker for _, market in page)
+    positions = [render_position(position, market.spec.shard) for position, market in page]
+    if call.desk.options.removed_fields:
+        resting = Counter(order.ticker for order in call.account.orders if order.status == "resting")
+        for row in positions:
+            row["resting_orders_count"] = resting[str(row["ticker"])]
     body = {
-        "market_positions": [render_position(position, market.spec.shard) for position, market in page],
+        "market_positions": positions,
         "event_positions": [
             render_event_position(event, [row[0] for row in rows if row[1].spec.event_ticker == event])
             for event in events

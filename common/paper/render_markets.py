@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _DAY_NS = 86_400 * NS_PER_S
 _FEE_MULTIPLIER_ONE_E4 = 10_000
 
+REMOVED_FROM_MARKETS: Json = {"fractional_trading_enabled": True, "response_price_units": "usd_cent"}
+REMOVED_FROM_EVENTS: Json = {"available_on_brokers": True}
+"""What the API had until July and September 2026 and clients of that time still require."""
+
 STATUSES_OF_FILTER = {
     "unopened": frozenset({MarketStatus.INITIALIZED}),
     "open": frozenset({MarketStatus.ACTIVE}),

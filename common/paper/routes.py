@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from common.paper import exchange_api, groups_api, markets_api, orders_api, portfolio_api
+from common.paper import archive_api, exchange_api, groups_api, markets_api, orders_api, portfolio_api
 from common.paper.bodies import (
     AmendOrderV2Request,
     BatchCancelOrdersV2Request,
@@ -150,6 +150,8 @@ _BATCH = f"{_EVENT_ORDERS}/batched"
 _GROUPS = "/portfolio/order_groups"
 _GROUP = f"{_GROUPS}/{{order_group_id}}"
 _CANDLES = "/series/{series_ticker}/markets/{ticker}/candlesticks"
+_EVENT_CANDLES = "/series/{series_ticker}/events/{event_ticker}/candlesticks"
+_COLLECTIONS = "/multivariate_event_collections"
 _RESTING_VALUE = "/portfolio/summary/total_resting_order_value"
 
 _PUBLIC = (
@@ -233,7 +235,43 @@ _WRITES = (
     _old("POST", f"{_ORDERS}/{{order_id}}/decrease"),
 )
 
-ROUTES = _PUBLIC + _PRIVATE + _WRITES
+_SUBACCOUNTS = "/portfolio/subaccounts"
+_ARCHIVED_MARKET = "/historical/markets/{ticker}"
+
+_RARE = (
+    _public("GetEventMetadata", "/events/{event_ticker}/metadata", archive_api.get_event_metadata),
+    _public("GetEventCandlesticks", _EVENT_CANDLES, markets_api.get_event_candles),
+    _public("GetMultivariateEvents", "/events/multivariate", archive_api.none_of("events")),
+    _public("GetHistoricalMarkets", "/historical/markets", archive_api.none_of("markets")),
+    _public("GetHistoricalMarket", _ARCHIVED_MARKET, archive_api.get_nothing),
+    _public("GetMarketCandlesticksHistorical", f"{_ARCHIVED_MARKET}/candlesticks", archive_api.get_nothing),
+    _public("GetTradesHistorical", "/historical/trades", archive_api.none_of("trades")),
+    _public("GetMilestones", "/milestones", archive_api.none_of("milestones")),
+    _public("GetMilestone", "/milestones/{milestone_id}", archive_api.get_nothing),
+    _public("GetStructuredTargets", "/structured_targets", archive_api.none_of("structured_targets")),
+    _public("GetStructuredTarget", "/structured_targets/{structured_target_id}", archive_api.get_nothing),
+    _public("GetIncentivePrograms", "/incentive_programs", archive_api.none_of("incentive_programs")),
+    _public("GetMultivariateEventCollections", _COLLECTIONS, archive_api.none_of("multivariate_contracts")),
+    _public("GetMultivariateEventCollection", f"{_COLLECTIONS}/{{collection_ticker}}", archive_api.get_nothing),
+    _public("GetTagsForSeriesCategories", "/search/tags_by_categories", archive_api.get_tags),
+    _public("GetFiltersForSports", "/search/filters_by_sport", archive_api.get_sport_filters),
+    _private("GetFillsHistorical", "/historical/fills", archive_api.none_of("fills")),
+    _private("GetHistoricalOrders", "/historical/orders", archive_api.none_of("orders")),
+    _private("GetHistoricalPositions", "/historical/positions", archive_api.get_archived_positions),
+    _private("GetDeposits", "/portfolio/deposits", archive_api.none_of("deposits"), any_subaccount=True),
+    _private("GetWithdrawals", "/portfolio/withdrawals", archive_api.none_of("withdrawals"), any_subaccount=True),
+    _private(
+        "GetSubaccountBalances", f"{_SUBACCOUNTS}/balances", archive_api.get_subaccount_balances, any_subaccount=True
+    ),
+    _private(
+        "GetSubaccountNetting", f"{_SUBACCOUNTS}/netting", archive_api.get_subaccount_netting, any_subaccount=True
+    ),
+    _private(
+        "GetSubaccountTransfers", f"{_SUBACCOUNTS}/transfers", archive_api.none_of("transfers"), any_subaccount=True
+    ),
+)  # fmt: skip
+
+ROUTES = _PUBLIC + _PRIVATE + _WRITES + _RARE
 
 
 class _Node:

@@ -25,6 +25,7 @@ from common.messages import (
     Verdict,
 )
 from common.trading.exits import exit_reason
+from common.trading.refusals import Code, Refusal
 from common.trading.state_machine import Event, Right
 
 if TYPE_CHECKING:
@@ -32,13 +33,6 @@ if TYPE_CHECKING:
 
 DECISION_MAX_AGE_MS = 500  # an older decision saw another market
 EXECUTION_NS = 9 * NS_PER_S  # a little more than an order write may take in all
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why an action may not go on."""
-
-    code: str
-    reason: str
 
 
 class InFlight(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,29 +78,29 @@ class Desk:
             return None  # our own state never forbids a cancel
         closes = action.purpose is not Purpose.OPEN
         if not self.trader.machine.may(Right.CLOSE if closes else Right.OPEN):
-            return Refusal("state", f"the trader is {self.trader.machine.state}")
+            return Refusal(Code.STATE, f"the trader is {self.trader.machine.state}")
         if self.draining:
-            return Refusal("state", "draining for a recalibration")
+            return Refusal(Code.STATE, "draining for a recalibration")
         if action.kind is ActionKind.PLACE and (action.side is None or action.pricing is None or action.qty_e2 <= 0):
-            return Refusal("invalid", "an order needs a side, a size and a pricing")
+            return Refusal(Code.INVALID, "an order needs a side, a size and a pricing")
         age_ms = (self.trader.now.mono_ns - action.decided_mono_ns) / NS_PER_MS
         if not 0 <= age_ms <= DECISION_MAX_AGE_MS:
-            return Refusal("stale_decision", f"decided {age_ms:.0f} ms ago")
+            return Refusal(Code.STALE_DECISION, f"decided {age_ms:.0f} ms ago")
         if any(flight.ticker == action.ticker for flight in self.in_flight.values()):
-            return Refusal("busy", "another action in this market is under way")
+            return Refusal(Code.BUSY, "another action in this market is under way")
         return self._market_refusal(action.ticker, closes)
 
     def _market_refusal(self, ticker: str, closes: bool) -> Refusal | None:
         world = self.trader.world
         market, book = world.markets.get(ticker), world.books.get(ticker)
         if market is None:
-            return Refusal("market", f"market {ticker} is not known")
+            return Refusal(Code.MARKET, f"market {ticker} is not known")
         if market.mode is MarketMode.BLOCKED or (market.mode is MarketMode.REDUCE_ONLY and not closes):
-            return Refusal("market", f"{market.mode}: {market.reason}")
+            return Refusal(Code.MARKET, f"{market.mode}: {market.reason}")
         if self.closed_until_ns.get(ticker, 0) > self.trader.now.mono_ns and not closes:
-            return Refusal("market", "off after too many rejects")
+            return Refusal(Code.MARKET, "off after too many rejects")
         if book is None or not book.fresh:
-            return Refusal("stale_book", book.stale_reason if book else "no book yet")
+            return Refusal(Code.STALE_BOOK, book.stale_reason if book else "no book yet")
         return None
 
     def _request(self, action: Action) -> tuple[Request, str]:

@@ -9,7 +9,7 @@ import zlib
 from typing import Protocol
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.messages import ActionKind, OpenOrder, OrderState, Pricing, Purpose, Side
+from common.messages import ActionKind, OpenOrder, OrderState, Position, Pricing, Purpose, Side
 from common.trading.actions import FREE, Choice, hold
 from common.trading.observation import TOP, View, microprice
 from common.units import PRICE_ONE_E4, QTY_ONE_E2, PriceGrid
@@ -62,13 +62,17 @@ CANCEL_EVERY, CANCEL_AFTER_NS = 8, 10 * NS_PER_S
 TAKE_EVERY_NS = 120 * NS_PER_S
 EXIT_AT_E2, EXIT_AFTER_NS, EXIT_BEFORE_CLOSE_NS = 10 * QTY_ONE_E2, 300 * NS_PER_S, 90 * NS_PER_S
 BREATHE_NS = 10 * NS_PER_S  # flat again: whoever filled us knew more; at once again would only pay them faster
+LOSSES_MAX = 3  # in a row that count: each doubles the breath
 _REPRICE_PAUSE_NS = 1_100 * NS_PER_MS  # execution allows one re-price per second and market
 
 
 class _Memory:
     """What the rule policy remembers of one market."""
 
-    __slots__ = ("exits", "flat_since_ns", "held_since_ns", "last_reprice_ns", "orders", "taken_ns", "takes")
+    __slots__ = (
+        "earned_usd_e6", "exits", "flat_since_ns", "held_since_ns", "last_reprice_ns", "losses", "orders", "taken_ns",
+        "takes",
+    )  # fmt: skip
 
     def __init__(self, now_ns: int) -> None:
         self.orders = 0  # resting orders asked for
@@ -78,6 +82,15 @@ class _Memory:
         self.held_since_ns: int | None = None
         self.flat_since_ns: int | None = None  # None: never held anything
         self.last_reprice_ns = 0
+        self.earned_usd_e6 = 0  # when it was last flat
+        self.losses = 0  # round trips in a row that lost
+
+    def note_flat(self, position: Position | None, now_ns: int) -> None:
+        """Note the end of a round trip and whether it lost, fees included."""
+        self.flat_since_ns, self.held_since_ns = now_ns, None
+        earned_usd_e6 = position.realised_usd_e6 - position.fees_usd_e6 if position else self.earned_usd_e6
+        self.losses = min(self.losses + 1, LOSSES_MAX) if earned_usd_e6 < self.earned_usd_e6 else 0
+        self.earned_usd_e6 = earned_usd_e6
 
 
 def ticker_hash(ticker: str) -> int:
@@ -88,11 +101,11 @@ def ticker_hash(ticker: str) -> int:
 class RulePolicy:
     """Exercises every path of the system without burning money.
 
-    Flat for ten seconds, it rests one to three contracts on the side to which the microprice leans. Holding, it rests
-    the closing side, every fourth time with two contracts more, which reverses. It follows the touch by amending,
-    cancels every eighth order after ten seconds, and takes one contract every two minutes. At ten contracts, after
-    five minutes, or ninety seconds before the close it exits at any price; in every second market it keeps one
-    contract to settlement.
+    Flat for ten seconds (up to eighty after round trips that lost), it rests one to three contracts on the side to
+    which the microprice leans. Holding, it rests the closing side, every fourth time with two contracts more, which
+    reverses. It follows the touch by amending, cancels every eighth order after ten seconds, and takes one contract
+    every two minutes. At ten contracts, after five minutes, or ninety seconds before the close it exits at any price;
+    in every second market it keeps one contract to settlement.
     """
 
     name = "rule"
@@ -139,7 +152,8 @@ class RulePolicy:
             memory = self._memory[view.ticker] = _Memory(view.now.mono_ns)
         held_e2 = view.position.position_e2 if view.position else 0
         if not held_e2:
-            memory.held_since_ns = None
+            if memory.held_since_ns is not None:
+                memory.note_flat(view.position, view.now.mono_ns)
         elif memory.held_since_ns is None:
             memory.held_since_ns = view.now.mono_ns
         return memory, held_e2, self._exit_reason(view, held_e2, memory)
@@ -237,7 +251,9 @@ class RulePolicy:
         )
 
     def _breathes(self, view: View, memory: _Memory) -> bool:
-        return memory.flat_since_ns is not None and view.now.mono_ns - memory.flat_since_ns < BREATHE_NS
+        if memory.flat_since_ns is None:
+            return False
+        return view.now.mono_ns - memory.flat_since_ns < BREATHE_NS << memory.losses
 
     def _resting_order(
         self, view: View, held_e2: int, memory: _Memory, only_close: bool

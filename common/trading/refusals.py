@@ -11,6 +11,9 @@ class Code(StrEnum):
 
     # the verdict
     STATE = "state"
+    INVALID = "invalid"  # an action that says too little
+    STALE_DECISION = "stale_decision"
+    BUSY = "busy"  # another action in this market is under way
     EPOCH = "epoch"
     STALE_VERDICT = "stale_verdict"
     # the market and its book

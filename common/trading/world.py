@@ -117,8 +117,10 @@ class World:
         return f"sync missed {SYNC_GONE_ROUNDS} rounds" if is_late else ""
 
     def _unreachable(self) -> str:
-        shards = [f"{shard}: {row.detail}" for shard, row in sorted(self.exchanges.items()) if not row.reachable]
-        return "; ".join(shards)
+        reasons = {shard: row.detail for shard, row in sorted(self.exchanges.items()) if not row.reachable}
+        if len(reasons) == len(self.exchanges) and len(set(reasons.values())) == 1:
+            return reasons.popitem()[1] or "it does not answer"
+        return "; ".join(f"shard {shard}: {reason}" for shard, reason in reasons.items())
 
     def _closed(self) -> str:
         closed = []

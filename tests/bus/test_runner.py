@@ -202,6 +202,18 @@ def test_asking_who_does_not_run_says_so(tmp_path: Path) -> None:
         assert failure.value.code == ExitCode.NOT_RUNNING
 
 
+def test_asking_who_is_there_and_takes_no_requests_says_that(tmp_path: Path) -> None:
+    with group(tmp_path) as toys:
+        toy = toys.start("execution").ready()
+        os.kill(toy.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(Failure, match=f"process {toy.process.pid}. is there") as failure:
+                toy.ask(GroupReset())
+        finally:
+            os.kill(toy.process.pid, signal.SIGCONT)
+        assert failure.value.code == ExitCode.NOT_RUNNING
+
+
 def test_child_of_supervisord_dies_with_it(tmp_path: Path) -> None:
     """A shell named like supervisord starts the toy and is killed."""
     with group(tmp_path) as toys:

@@ -17,7 +17,7 @@ from common.bus.tap import Heard
 from common.cli import zmq_tap
 from common.clock import Now
 from common.errors import ExitCode
-from common.registry import PROCESSES, TOPICS
+from common.registry import PROCESSES, REQUESTS, TOPICS
 from tests.bus.processes import group
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def test_tap_prints_books_for_a_person_and_envelopes_for_a_program(tmp_path: Pat
         assert shown.returncode == ExitCode.OK
         lines = shown.stdout.splitlines()
         assert len(lines) == 3
-        assert all(" book/T " in line and "updates=" in line and "ms " in line for line in lines)
+        assert all(" book/T " in line and " | " in line and "ms " in line for line in lines)
         found = zmq(toys.path, "tap", "--json", "book", "-n", "3", "--timeout", "20")
         envelopes = json_lines(found.stdout)
         assert set(envelopes[0]) == {
@@ -73,6 +73,7 @@ def test_tap_of_a_topic_does_not_show_topics_whose_names_begin_alike(tmp_path: P
     shown = zmq(tmp_path, "tap", "order", "-n", "1", "--timeout", "0.2")
     assert shown.returncode == ExitCode.TIMED_OUT
     assert "0 of 1 messages" in shown.stderr
+    assert f"nothing runs in {tmp_path} yet" in shown.stderr
 
 
 def test_tap_of_an_unknown_topic_names_the_known_ones(tmp_path: Path) -> None:
@@ -101,16 +102,17 @@ def test_tap_ends_quietly(tmp_path: Path, how: str) -> None:
 
 def test_line_for_a_person_tells_of_a_loss_and_bounds_the_body() -> None:
     header = Header(publisher="feed", session="1-s", epoch=1, seq=9, sent_ns=5)
-    body = b'{"type":"Book","ticker":"T","text":"' + b"x" * 1_000 + b'"}'
-    line = zmq_tap.line(Heard(Frame("book", "T", header, body), 3), Now(5_000_005, 10**18))
-    assert " book/T 5.0ms (lost 3) ticker=" in line
-    assert len(line) < 500
+    body = b'{"type":"Error","process":"feed","error":"' + b"x" * 1_000 + b'"}'
+    line = zmq_tap.line(Heard(Frame("error", "T", header, body), 3), Now(5_000_005, 10**18), 120)
+    assert " error/T 5.0ms (lost 3) process=feed error=xxx" in line
+    assert len(line) == 120
+    assert line.endswith("…")
 
 
 def test_body_that_is_no_json_is_shown_as_text() -> None:
     header = Header(publisher="feed", session="1-s", epoch=1, seq=9, sent_ns=5)
     heard = Heard(Frame("book", "T", header, b"\xffnot json"), 0)
-    assert "not json" in zmq_tap.line(heard, Now(5, 5))
+    assert "not json" in zmq_tap.line(heard, Now(5, 5), 120)
     assert "not json" in json.loads(zmq_tap.json_line(heard, Now(5, 5)))["body"]
 
 
@@ -120,6 +122,7 @@ def test_list_shows_every_topic_with_its_owner(tmp_path: Path) -> None:
     assert {row["topic"]: row["owners"] for row in rows}["fill"] == ["tracking"]
     table = zmq(tmp_path, "list").stdout
     assert all(topic in table for topic in TOPICS)
+    assert all(request in table for request in REQUESTS)
 
 
 def test_ps_shows_who_lives_and_who_is_missing(tmp_path: Path) -> None:

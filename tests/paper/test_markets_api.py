@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common.clock import NS_PER_S
 from common.paper.model import AddEvent, EventSpec, MarketAction
 from tests.paper.rest import CENT, TAPERED, Client, Paper
 
@@ -389,3 +390,13 @@ def test_series_tell_their_fees(paper: Paper, alice: Client, bob: Client) -> Non
     assert paper.ask("GET", f"/series/{SERIES}", "include_volume=true").json["series"]["volume_fp"] == "4.00"
     assert paper.ask("GET", "/series/fee_changes").json == {"series_fee_change_arr": []}
     assert paper.ask("GET", "/events/fee_changes").json["event_fee_change_arr"] == []
+
+
+def test_candles_of_an_event_are_those_of_each_of_its_markets(paper: Paper) -> None:
+    now_s = paper.now_ns // NS_PER_S
+    window = f"start_ts={now_s - 3_600}&end_ts={now_s}&period_interval=1"
+    body = paper.ask("GET", f"/series/{SERIES}/events/{EVENT}/candlesticks", window).json
+    assert body["market_tickers"] == [CENT, TAPERED]
+    assert body["market_candlesticks"] == [[], []]
+    assert body["adjusted_end_ts"] == now_s
+    assert paper.ask("GET", f"/series/KXSNOW/events/{EVENT}/candlesticks", window).status == 404

@@ -228,3 +228,22 @@ def test_a_position_is_worth_its_last_price_and_a_short_one_the_rest(alice: Clie
 def test_the_value_of_resting_orders_is_for_clearing_members(alice: Client) -> None:
     answer = alice.get("/portfolio/summary/total_resting_order_value")
     assert (answer.status, answer.code()) == (403, "permission_denied")
+
+
+def test_fields_that_were_removed_in_2026_are_there_for_older_clients_and_can_be_left_out() -> None:
+    for removed_fields in (True, False):
+        paper = Paper(options=ApiOptions(rate_limits=False, removed_fields=removed_fields))
+        alice, bob = paper.client("alice"), paper.client("bob")
+        trade(alice, bob, "bid", "0.5200", "1.00")
+        alice.new_order()
+        (position,) = alice.get("/portfolio/positions").json["market_positions"]
+        market = alice.get(f"/markets/{CENT}").json["market"]
+        (event,) = alice.get("/events").json["events"]
+        if removed_fields:
+            assert position["resting_orders_count"] == 1
+            assert (market["fractional_trading_enabled"], market["response_price_units"]) == (True, "usd_cent")
+            assert event["available_on_brokers"] is True
+        else:
+            assert "resting_orders_count" not in position
+            assert not {"fractional_trading_enabled", "response_price_units"} & set(market)
+            assert "available_on_brokers" not in event

@@ -147,6 +147,16 @@ def test_what_trading_needs_is_lost_and_comes_back(bad: Delivered, seconds: floa
     assert stage.state is State.READY
 
 
+def test_an_exchange_that_does_not_answer_is_named_by_shard_only_where_others_do() -> None:
+    stage = Stage().ready()
+    stage.give(exchange(reachable=False, detail="timed out"))
+    stage.wait(3)
+    assert [cause.detail for cause in stage.core.causes()] == ["timed out"]
+    stage.give(exchange(shard=1))
+    stage.wait(0.5)
+    assert [cause.detail for cause in stage.core.causes()] == ["shard 0: timed out"]
+
+
 def test_a_short_hiccup_of_a_stream_pauses_nothing() -> None:
     stage = Stage().ready()
     stage.give(exchange(stream_up=False))

@@ -435,6 +435,16 @@ def test_discovery_takes_the_busiest_that_are_fit_and_no_more_than_there_is_room
     assert CENT not in watched  # one-sided
 
 
+def test_discovery_reads_a_listing_only_as_far_as_it_is_told() -> None:
+    for pages, read in ((1, 1), (2, 2), (5, 2)):
+        stage = Stage()
+        for number in range(1_100):
+            stage.paper.add_market(f"KXRAIN-26SEP21-N{number}")
+        feed = run_feed(stage, discovery_pages=pages, discovery_interval_s=60)
+        stage.pass_time(5)
+        assert feed.paths().count("/markets") == read
+
+
 def test_a_listed_market_that_is_not_there_yet_is_watched_once_it_is() -> None:
     new = "KXRAIN-26SEP21-NEW"
     stage, feed = started(tickers=(CENT, new))

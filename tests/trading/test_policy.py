@@ -194,6 +194,34 @@ def test_where_one_side_is_empty_it_only_exits_if_somebody_takes_it() -> None:
     assert policy.decide_one_sided(view(position_e2=1_000, asks=(), working=resting)).kind is ActionKind.CANCEL
 
 
+def test_flat_again_it_breathes_before_it_opens_anew() -> None:
+    policy = RulePolicy()
+    assert decide(policy, view(at(0))).kind is ActionKind.PLACE, "nothing was held yet"
+    decide(policy, view(at(1), position_e2=100))
+    kinds = [decide(policy, view(at(2 + second))).kind for second in range(12)]
+    assert kinds == [ActionKind.HOLD] * 10 + [ActionKind.PLACE] * 2
+
+
+def test_it_breathes_longer_the_more_round_trips_in_a_row_have_lost() -> None:
+    policy = RulePolicy()
+    breaths, second, earned_usd_e6 = [], 0, 0
+    for gain_usd_e6 in (-10_000, -10_000, 20_000, 0):
+        earned_usd_e6 += gain_usd_e6
+        decide(policy, view(at(second), position_e2=100, realised_usd_e6=earned_usd_e6 - gain_usd_e6))
+        flat_s = second = second + 1
+        while decide(policy, view(at(second), realised_usd_e6=earned_usd_e6)).reason == "flat a moment ago":
+            second += 1
+        breaths.append(second - flat_s)
+    assert breaths == [20, 40, 10, 10]
+
+
+def test_fees_make_a_round_trip_lose() -> None:
+    policy = RulePolicy()
+    decide(policy, view(at(0), position_e2=100))
+    decide(policy, view(at(1), realised_usd_e6=10_000, fees_usd_e6=17_500))
+    assert decide(policy, view(at(12), realised_usd_e6=10_000, fees_usd_e6=17_500)).kind is ActionKind.HOLD
+
+
 def test_a_market_that_is_gone_is_forgotten() -> None:
     policy = RulePolicy()
     first = decide(policy, view(ticker=ODD))
