@@ -24,6 +24,7 @@ TEXTS = (
 )  # fmt: skip
 OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [None], {"": None}, [1, "a", {}])
 
+_HTML = b"<html><body>502 Bad Gateway</body></html>"
 _BYTES = (b"\x00", b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\n", b'"', b"\\", b"{", b"}", b"]", b",")
 
 
@@ -66,7 +67,7 @@ def mutate_bytes(random: Random, data: bytes) -> bytes:
         case 6:
             return bytes(random.randrange(256) for _ in range(random.randrange(64)))
         case _:
-            return random.choice((b"", b"null", b"[]", b"{}", b'""', b"0", b"<html><body>502 Bad Gateway</body></html>"))
+            return random.choice((b"", b"null", b"[]", b"{}", b'""', b"0", _HTML))
     return bytes(changed)
 
 

@@ -1,4 +1,4 @@
-"""The parsers of the exchange's frames and bodies: a `WireError` or a value whose numbers any reader of ours can hold."""
+"""The parsers of the exchange's frames and bodies: a `WireError`, or a value whose numbers all readers can hold."""
 
 from __future__ import annotations
 
@@ -109,9 +109,7 @@ def _outcomes() -> Attempt:
     def attempt(random: Random) -> str:
         read = random.choice(reads)
         data = mutate_json(random, random.choice((read.body, *ERROR_BODIES)))
-        answer = Answer(
-            status=random.choice(STATUSES), body=data, sent_mono_ns=1, received_mono_ns=2, signed_wall_ns=1
-        )
+        answer = Answer(status=random.choice(STATUSES), body=data, sent_mono_ns=1, received_mono_ns=2, signed_wall_ns=1)
         status_outcome(answer)
         done, seen = write_outcome(answer, read.parse), read_outcome(answer, read.parse)
         if isinstance(done, Ok):

@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS
 TIMES = int(os.environ.get("FUZZ_EXAMPLES", "1"))
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=str)
+@pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
 def test_bad_input_changes_nothing_and_is_said(target: Target) -> None:
     attempt = target.build()
     became: list[str] = []
