@@ -103,7 +103,7 @@ def _compact(body: bytes) -> str:
     text = body.decode(errors="replace")
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return text[:_BODY_CHARACTERS_MAX]
     text = " ".join(f"{name}={bytes(value).decode()}" for name, value in fields.items() if name != "type")
     return text if len(text) <= _BODY_CHARACTERS_MAX else f"{text[:_BODY_CHARACTERS_MAX]}..."
@@ -131,5 +131,5 @@ def _decoded(body: bytes) -> object:
     """Return a body as JSON knows it; one that is no JSON as a text."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")
