@@ -250,7 +250,7 @@ TARGETS = (
     Target("logs", _log, 400),
     Target("input logs", _inputs, 200),
     Target("tapes", _tapes, 150),
-    Target("configuration file", _toml, 250),
+    Target("configuration file", _toml, 120),
     Target("environment", _environment, 200),
     Target("command line", _command_line, 200),
     Target("exchange.json", _exchange_json, 150),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.fuzz import bus, cores, files, parsers
+from tests.fuzz import bus, cores, exchange, files, parsers
 
-TARGETS = {target.name: target for module in (parsers, cores, bus, files) for target in module.TARGETS}
+TARGETS = {target.name: target for module in (parsers, cores, bus, files, exchange) for target in module.TARGETS}
