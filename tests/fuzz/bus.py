@@ -98,7 +98,7 @@ def _frames() -> Attempt:
 
 
 def _subscriber() -> Attempt:
-    context: Context = Context()
+    context: Context = zmq.Context.instance()
 
     def attempt(random: Random) -> str:
         endpoint = f"inproc://fuzz-{next(_names)}"
@@ -142,7 +142,7 @@ def _hear(random: Random, socket: Any, reader: Subscriber) -> str:
 
 
 def _responder() -> Attempt:
-    context: Context = Context()
+    context: Context = zmq.Context.instance()
 
     def attempt(random: Random) -> str:
         endpoint = f"inproc://fuzz-{next(_names)}"
@@ -177,7 +177,7 @@ def _request(request_id: str) -> list[bytes]:
 
 
 def _requester() -> Attempt:
-    context: Context = Context()
+    context: Context = zmq.Context.instance()
 
     def attempt(random: Random) -> str:
         endpoint = f"inproc://fuzz-{next(_names)}"

@@ -278,9 +278,9 @@ def _check_said(stage: ExecutionStage, effects: list[Effect]) -> None:
 
 
 TARGETS = (
-    Target("feed's frames", _feed, 150),
-    Target("tracking's frames", _tracking, 150),
-    Target("reads of feed and sync", _reads, 6),
-    Target("answers to creates", _writes, 60),
-    Target("answers to cancels", _cancels, 60),
+    Target("feed's frames", _feed, 100),
+    Target("tracking's frames", _tracking, 100),
+    Target("reads of feed and sync", _reads, 4),
+    Target("answers to creates", _writes, 40),
+    Target("answers to cancels", _cancels, 40),
 )

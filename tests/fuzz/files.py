@@ -247,13 +247,13 @@ def _journal_id() -> Attempt:
 
 
 TARGETS = (
-    Target("logs", _log, 400),
-    Target("input logs", _inputs, 200),
-    Target("tapes", _tapes, 150),
-    Target("configuration file", _toml, 120),
+    Target("logs", _log, 200),
+    Target("input logs", _inputs, 100),
+    Target("tapes", _tapes, 80),
+    Target("configuration file", _toml, 60),
     Target("environment", _environment, 200),
     Target("command line", _command_line, 200),
-    Target("exchange.json", _exchange_json, 150),
+    Target("exchange.json", _exchange_json, 80),
     Target("settings.json", _settings_json, 60),
     Target("latch and crash marks", _latch, 60),
     Target("journal id", _journal_id, 100),

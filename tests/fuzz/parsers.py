@@ -126,9 +126,9 @@ def _outcomes() -> Attempt:
 
 
 TARGETS = (
-    Target("frames", _frames, 600),
-    Target("rest bodies", _bodies, 800),
-    Target("another's rest bodies", _wrong_bodies, 200),
-    Target("error bodies", _errors, 200),
-    Target("outcomes", _outcomes, 300),
+    Target("frames", _frames, 400),
+    Target("rest bodies", _bodies, 400),
+    Target("another's rest bodies", _wrong_bodies, 100),
+    Target("error bodies", _errors, 100),
+    Target("outcomes", _outcomes, 200),
 )
