@@ -138,6 +138,7 @@ def _spoilt_request(random: Random, shop: Shop) -> Request:
         method = random.choice(_METHODS)
     text = "&".join(f"{name}={value}" for name, value in pairs.items())
     request = shop.front.request(method, path.encode("utf-8", "replace").decode(), None, query=text)
+    request = msgspec.structs.replace(request, path=request.path.replace("?", "\udcff"))  # raw bytes in the path
     data = b"" if body is None else json.dumps(shop.text(body)).encode()
     if body is not None and spoil in (0, 3, 4):
         data = mutate_json(random, shop.text(body))
