@@ -1,12 +1,15 @@
 """The campaign: put each bug back into a copy of the tree, and see whether the tests that are named notice.
 
-The copy holds what version control would take, and nothing that is compiled; what is imported in it is the copy, which
-is checked before anything is believed. Unmutated, all named tests must pass.
+The copy holds what version control would take, and nothing that is compiled. Unmutated, all named tests must pass.
+Each mutation has a process of its own, forked from this one after the libraries were imported, since that takes
+longer than most tests; nothing of the project itself is imported before the fork, and the copy is what is imported
+after it, which is checked before anything is believed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import shutil
@@ -14,18 +17,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import traceback
 from pathlib import Path
-from queue import Queue
 from typing import NamedTuple
+
+import pytest
 
 from tests.mutations.mutation import Mutation
 from tests.mutations.table import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 300
-_PASSED, _FAILED = 0, 1  # what pytest exits with
+LIBRARIES = (
+    "aiohttp.web", "cryptography.hazmat.primitives.serialization", "hypothesis.strategies", "jsonschema", "msgspec",
+    "numpy", "orjson", "picows", "pytest_timeout", "websockets", "xdist.plugin", "yaml", "zmq", "zstandard",
+)  # fmt: skip
+_PASSED, _FAILED, _BROKEN = 0, 1, 70  # the first two are what pytest exits with
+_OPTIONS = (
+    "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",  # the plugins were imported before
+)  # fmt: skip
+_OURS = ("common", "processes", "tests")
 _FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
@@ -36,6 +47,16 @@ class Verdict(NamedTuple):
     detail: str
 
 
+class Run(NamedTuple):
+    """The tests of one mutation, under way in a copy of the tree."""
+
+    mutation: Mutation
+    place: Path
+    original: str
+    output: Path
+    began_s: float
+
+
 def main() -> int:
     """Return 0 when every mutation was caught."""
     options = _options()
@@ -44,23 +65,26 @@ def main() -> int:
             print(f"{mutation.name}\n    {mutation.file}\n    {mutation.lesson}\n    {' '.join(mutation.tests)}")
         return 0
     chosen = [MUTATIONS[name] for name in options.names] if options.names else list(MUTATIONS.values())
+    for name in LIBRARIES:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as place:
         copies = [_copy(Path(place) / str(number)) for number in range(options.jobs)]
-        if not _passes_unmutated(copies[0], chosen, options.jobs):
-            return 1
-        return _run(chosen, copies)
+        return _run(chosen, copies) if _pass_unmutated(copies, chosen) else 1
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/mutate", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", choices=[[], *MUTATIONS], help="these mutations only")
+    parser = argparse.ArgumentParser(prog="scripts/mutate", description="Put historical bugs back, one at a time.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="these mutations only")
     parser.add_argument("--list", action="store_true", help="print the table and do nothing")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2 by default)")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in MUTATIONS]:
+        parser.error(f"no such mutation: {', '.join(unknown)}; --list prints them")
+    return options
 
 
 def _copy(place: Path) -> Path:
-    """Copy the tree as it is now; its interpreter is ours, and what it imports must be the copy."""
+    """Copy the tree as it is now."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -73,83 +97,99 @@ def _copy(place: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     (place / ".venv").symlink_to(ROOT / ".venv")
-    said = _python(
-        place, "-c", "import common, processes, tests; print(common.__path__, processes.__path__, tests.__path__)"
-    )
-    assert said.stdout.count(str(place)) == 3, f"the copy does not import itself: {said.stdout} {said.stderr}"
     return place
 
 
-def _python(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run our interpreter in a copy."""
-    environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=place, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+def _start(place: Path, output: Path, tests: tuple[str, ...], *arguments: str) -> int:
+    """Begin tests in a copy, in a process of their own; return its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = _BROKEN
+    try:
+        code = _test(place, output, [f"tests/{test}" for test in tests], arguments)
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # whatever it was, this process ends here and not in its parent's work
 
 
-def _test(place: Path, tests: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    named = [f"tests/{test}" for test in tests]
-    return _python(place, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, *named)
+def _test(place: Path, output: Path, tests: list[str], arguments: tuple[str, ...]) -> int:
+    """Run pytest on the copy in this process, which imported nothing of the project that will be used."""
+    os.chdir(place)
+    os.environ.update(PYTHONPATH=str(place), PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(place), *(entry for entry in sys.path if entry and Path(entry).resolve() != ROOT)]
+    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        del sys.modules[name]
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    for name in _OURS:
+        found = [str(Path(entry).resolve()) for entry in importlib.import_module(name).__path__]
+        assert found == [str((place / name).resolve())], f"{name} is imported from {found}"
+    return int(pytest.main([*_OPTIONS, *arguments, *tests]))
 
 
-def _passes_unmutated(place: Path, chosen: list[Mutation], jobs: int) -> bool:
+def _pass_unmutated(copies: list[Path], chosen: list[Mutation]) -> bool:
     """Say whether the named tests pass as they are: a test that is red anyway proves nothing."""
     tests = sorted({test for mutation in chosen for test in mutation.tests})
-    print(f"{len(chosen)} mutations; first their {len(tests)} tests as they are", file=sys.stderr)
-    ran = _test(place, tests, "-n", str(jobs))
-    if ran.returncode != _PASSED:
-        print(ran.stdout[-4_000:], ran.stderr[-2_000:], sep="\n")
+    print(f"{len(chosen)} mutations; first their {len(tests)} tests as they are", file=sys.stderr, flush=True)
+    shares = [(place, tuple(tests[number :: len(copies)])) for number, place in enumerate(copies)]
+    started = [(_start(place, place.with_suffix(".txt"), share, "-n", "0"), place) for place, share in shares if share]
+    red = [place for pid, place in started if os.waitpid(pid, 0)[1] != _PASSED]
+    for place in red:
+        print(place.with_suffix(".txt").read_text()[-4_000:])
         print("the named tests do not pass as they are; nothing was mutated")
-    return ran.returncode == _PASSED
+    return not red
 
 
 def _run(chosen: list[Mutation], copies: list[Path]) -> int:
     """Judge every mutation, and print the table as it grows."""
-    free: Queue[Path] = Queue()
-    for copy in copies:
-        free.put(copy)
+    waiting, free, running = list(reversed(chosen)), list(copies), dict[int, Run]()
     words: list[str] = []
     started_s = time.monotonic()
 
-    def judge(mutation: Mutation) -> None:
-        place = free.get()
-        try:
-            began_s = time.monotonic()
-            verdict = _judge(mutation, place)
-            words.append(verdict.word)
-            took_s = time.monotonic() - began_s
-            count = f"{len(words)}/{len(chosen)}"
-            print(f"{count:>8} {verdict.word:<8} {mutation.name:<50} {took_s:4.0f} s  {verdict.detail}", flush=True)
-        finally:
-            free.put(place)
+    def tell(mutation: Mutation, verdict: Verdict, took_s: float) -> None:
+        words.append(verdict.word)
+        count = f"{len(words)}/{len(chosen)}"
+        print(f"{count:>8} {verdict.word:<8} {mutation.name:<48} {took_s:4.0f} s  {verdict.detail}", flush=True)
 
-    with ThreadPoolExecutor(len(copies)) as pool:
-        list(pool.map(judge, chosen))
+    while waiting or running:
+        while waiting and free:
+            mutation, place = waiting.pop(), free.pop()
+            original = (place / mutation.file).read_text(encoding="utf-8")
+            if original.count(mutation.before) != 1:
+                free.append(place)
+                tell(mutation, Verdict("OUTDATED", f"{mutation.file} does not have its text once"), 0)
+                continue
+            mutated = original.replace(mutation.before, mutation.after)
+            (place / mutation.file).write_text(mutated, encoding="utf-8")
+            output = place.with_suffix(".txt")
+            pid = _start(place, output, mutation.tests, "-x", "-n", "0")
+            running[pid] = Run(mutation, place, original, output, time.monotonic())
+        pid, status = os.waitpid(-1, 0)  # the tests' own timeouts bound this
+        run = running.pop(pid)
+        (run.place / run.mutation.file).write_text(run.original, encoding="utf-8")
+        free.append(run.place)
+        tell(run.mutation, _verdict(run, status), time.monotonic() - run.began_s)
     caught = words.count("CAUGHT")
     print(f"{caught} of {len(chosen)} mutations caught in {time.monotonic() - started_s:.0f} s")
     return 0 if caught == len(chosen) else 1
 
 
-def _judge(mutation: Mutation, place: Path) -> Verdict:
-    """Mutate the copy, run the tests, and put the file back."""
-    path = place / mutation.file
-    original = path.read_text(encoding="utf-8")
-    if original.count(mutation.before) != 1:
-        return Verdict("OUTDATED", f"{mutation.file} has its text {original.count(mutation.before)} times")
-    path.write_text(original.replace(mutation.before, mutation.after), encoding="utf-8")
-    try:
-        ran = _test(place, mutation.tests, "-x", "-n", "0")
-    except subprocess.TimeoutExpired:
-        return Verdict("CAUGHT", f"nothing came back within {TIMEOUT_S} s")
-    finally:
-        path.write_text(original, encoding="utf-8")
-    if ran.returncode == _PASSED:
-        return Verdict("SURVIVED", " ".join(mutation.tests))
-    if ran.returncode != _FAILED:
-        return Verdict("BROKEN", (ran.stdout + ran.stderr)[-300:])
-    found = _FIRST_FAILURE.search(ran.stdout)
+def _verdict(run: Run, status: int) -> Verdict:
+    """Say what the end of a mutation's tests means."""
+    said = run.output.read_text(encoding="utf-8", errors="replace") if run.output.exists() else ""
+    code = os.waitstatus_to_exitcode(status)
+    if code == _PASSED:
+        return Verdict("SURVIVED", " ".join(run.mutation.tests))
+    if code != _FAILED:
+        return Verdict("BROKEN", f"exit {code}: {said[-300:]}")
+    found = _FIRST_FAILURE.search(said)
     return Verdict("CAUGHT", found.group(1).removeprefix("tests/") if found else "")
 
 
