@@ -34,6 +34,7 @@ DEFAULT_RUN_DIR = PROJECT_DIR / "run"
 
 UNIX_PATH_MAX = 107  # bytes in a unix socket's address on Linux, without the closing zero
 SOCKET_NAME_MAX = 32  # bytes below the run directory that every socket of ours fits in
+_INTEGER_BITS = 64  # of a number in the file; Python refuses to print one of thousands of digits
 _RUN_DIR_REFUSED = frozenset('%";\n\r')  # they mean something in supervisord's configuration
 
 KALSHI_VARIABLES = {
@@ -85,13 +86,17 @@ class Key:
 
     def read(self, value: object, origin: str) -> object:
         """Return the checked value of this setting as code holds it; raise `ConfigError`."""
+        if type(value) is int and value.bit_length() > _INTEGER_BITS:
+            raise ConfigError(
+                f"{self.name} = a number of {value.bit_length()} bits ({origin}): allowed is {self.allowed}"
+            )
         try:
             if self.unit is not None:
                 text = str(value) if type(value) is int else value
                 return msgspec.convert(self.unit.parse(text), self.field.type)
             return msgspec.convert(_from_text(value, self.field.type), self.field.type)
-        except (UnitError, msgspec.ValidationError) as error:
-            shown = "the value given" if self.is_secret else repr(value)
+        except (UnitError, UnicodeError, msgspec.ValidationError) as error:
+            shown = "the value given" if self.is_secret else f"{value!r:.200}"
             raise ConfigError(f"{self.name} = {shown} ({origin}): allowed is {self.allowed}") from error
 
     @property
@@ -236,8 +241,8 @@ def _file_values(file: Path) -> Iterable[tuple[str, object, str]]:
     """Yield the settings of a TOML file; decimals arrive as their text, so nothing passes through a float."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=str)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"configuration file {file}: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of thousands of digits
+        raise ConfigError(f"configuration file {file}: {error!s:.300}") from error
     for section, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(f"{section} ({file}): settings stand in a [section], such as [exchange]")

@@ -80,7 +80,7 @@ def read_paper_exchange(run_dir: Path) -> PaperExchange:
         return msgspec.json.decode(path.read_bytes(), type=PaperExchange)
     except FileNotFoundError as error:
         raise NoPaperExchange(path) from error
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -97,7 +97,7 @@ class Execution:
         self.counts = dict.fromkeys(
             ("placed", "placed_today", "refused", "rejected", "unknown", "amended", "cancelled", "fills", "foreign"), 0
         )
-        self.counts["lookups"] = 0
+        self.counts["lookups"] = self.counts["wrong_answers"] = 0
         self.around = Surroundings()
         self.foreign = ForeignOrders()
         self._build(())

@@ -47,7 +47,7 @@ from common.kalshi.market_watch import MarketWatch
 from common.kalshi.outcomes import Answer, NoAnswer, Ok
 from common.kalshi.paging import Pager
 from common.kalshi.parse import parse_frame
-from common.kalshi.read_queue import ReadQueue, outcome_of
+from common.kalshi.read_queue import ReadQueue
 from common.kalshi.selection import choose
 from common.kalshi.subscriptions import BOOK, TERMINAL_ERRORS, Channel, Subscriptions
 from common.kalshi.types import (
@@ -143,6 +143,7 @@ class Feed:
             "audits": self.auditor.audits,
             "audit_differences": self.auditor.differences,
             "reads_waiting": len(self.reads),
+            "wrong_answers": self.reads.wrong_answers,
         }
 
     def _start(self, start: Start, now: Now) -> list[Effect]:
@@ -357,12 +358,13 @@ class Feed:
             self.reads.add(f"audit/{ticker}", calls.orderbook(ticker), self._on_audit)
 
     def _on_status(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
+        self.reads.outcome_of(call, answer)  # to be counted if it is unreadable
         self.exchange.note_status(answer, now.wall_ns)
         return []
 
     def _look_at(self, ticker: str, chosen: bool) -> None:
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
-            outcome = outcome_of(call, answer)
+            outcome = self.reads.outcome_of(call, answer)
             if isinstance(outcome, Ok) and isinstance(answer, Answer):
                 self.watch.note(outcome.value, now, chosen, answer.sent_mono_ns)
             return []
@@ -370,19 +372,19 @@ class Feed:
         self.reads.add(f"market/{ticker}", calls.market(ticker), then)
 
     def _on_event(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
-        outcome = outcome_of(call, answer)
+        outcome = self.reads.outcome_of(call, answer)
         if isinstance(outcome, Ok):
             self.watch.note_event(outcome.value)
         return []
 
     def _on_series(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
-        outcome = outcome_of(call, answer)
+        outcome = self.reads.outcome_of(call, answer)
         if isinstance(outcome, Ok):
             self.watch.note_series(outcome.value)
         return []
 
     def _on_audit(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
-        outcome = outcome_of(call, answer)
+        outcome = self.reads.outcome_of(call, answer)
         verdict = self.auditor.take(outcome.value if isinstance(outcome, Ok) else None, now)
         if verdict in ("equal", "unknown"):
             return []
@@ -408,7 +410,7 @@ class Feed:
 
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
             effects: list[Effect] = []
-            outcome = outcome_of(call, answer)
+            outcome = self.reads.outcome_of(call, answer)
             next_cursor = ""
             if isinstance(outcome, Ok):
                 try:

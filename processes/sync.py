@@ -141,7 +141,13 @@ class Sync:
 
     def counters(self) -> dict[str, int]:
         """Return the heartbeat's counters."""
-        return {**self.counts, "readings": len(self.readings), "reads_waiting": len(self.readings.queue)}
+        queue = self.readings.queue
+        return {
+            **self.counts,
+            "readings": len(self.readings),
+            "reads_waiting": len(queue),
+            "wrong_answers": queue.wrong_answers,
+        }
 
     def _start(self, start: Start) -> None:
         self.settings = msgspec.json.decode(start.config, type=Settings)

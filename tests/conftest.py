@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.probe import ExchangeProcess, Probe, running
+
+# How long a case takes says how busy the machine is, and nothing about the code.
+settings.register_profile("trader", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("trader")
 
 
 @pytest.fixture

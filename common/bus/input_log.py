@@ -21,7 +21,7 @@ from common import effects
 from common.bus.frames import decode_reply, decode_request, encode_json
 from common.clock import Now
 from common.effects import Answered, Asked, Core, Delivered, Effect, Start
-from common.errors import ExitCode, Failure, LogDamaged
+from common.errors import ExitCode, Failure, FrameError, LogDamaged
 from common.log import files
 from common.logs import Log
 from common.registry import TOPICS
@@ -172,17 +172,30 @@ def read_life(path: Path) -> Iterator[Step]:
 def _steps(records: Iterable[bytes], name: str) -> Iterator[Step]:
     step: Step | None = None
     for record in records:
-        if record[:1] == _EFFECTS and step is not None:
-            step = step._replace(effects_check=_CHECK.unpack(record[1:])[0])
-        elif record[:1] == _INPUT:
+        try:
+            following = _read(record)
+        except (struct.error, msgspec.MsgspecError, FrameError, UnicodeError, RecursionError) as error:
+            raise LogDamaged(f"{name}: a record that cannot be read: {record[:20]!r}: {error!s:.200}") from error
+        if isinstance(following, Step):
             if step is not None:
                 yield step
-            now = Now(*_TIMES.unpack_from(record, 1))
-            step = Step(decode_delivered(record[1 + _TIMES.size :]), now, None)
+            step = following
+        elif step is not None and following is not None:
+            step = step._replace(effects_check=following)
         else:
             raise LogDamaged(f"{name}: a record of an unknown sort: {record[:20]!r}")
     if step is not None:
         yield step
+
+
+def _read(record: bytes) -> Step | int | None:
+    """Return the input, or the checksum of effects, that a record holds; None for another sort of record."""
+    if record[:1] == _EFFECTS:
+        check_read: int = _CHECK.unpack(record[1:])[0]
+        return check_read
+    if record[:1] != _INPUT:
+        return None
+    return Step(decode_delivered(record[1 + _TIMES.size :]), Now(*_TIMES.unpack_from(record, 1)), None)
 
 
 class Difference(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from common.log.files import write_file
 
 Door = Literal["pub", "main", "control"]
 
+_JOURNAL_ID = re.compile(rb"[0-9a-f]{8}")
 PRIVATE_UMASK = 0o077  # libzmq makes its sockets with the process's umask, and journals hold orders
 
 
@@ -78,7 +80,8 @@ class RunDir:
     def journal_id(self) -> str:
         """Return the random id of this directory's journals, made once; our client order ids carry it.
 
-        It lies with the journals: without them, the orders that they knew are not ours.
+        It lies with the journals: without them, the orders that they knew are not ours. With another id, or none, ours
+        would be foreign: raise `ConfigError` rather than guess.
         """
         path = self.journals / "id"
         while not path.exists():
@@ -87,7 +90,10 @@ class RunDir:
             with contextlib.suppress(FileExistsError):
                 os.link(made, path)  # another process may do the same now; the first one counts
             made.unlink()
-        return path.read_text(encoding="ascii")
+        found = path.read_bytes()
+        if not _JOURNAL_ID.fullmatch(found):
+            raise ConfigError(f"{path}: does not hold the id of these journals, eight of 0-9 and a-f: {found[:40]!r}")
+        return found.decode("ascii")
 
     def socket(self, process: str, door: Door) -> Path:
         """Return the file of a door; raise `ConfigError` when the path is longer than the system allows."""

@@ -3,6 +3,7 @@
 One `receive` takes all that has arrived. State is conflated per subject: of a burst only the newest message is
 delivered, at the place of its last arrival, so it never overtakes an event that came before it. Events are put in order
 by their numbers, none left out (see event_reader). Re-sent state, earlier lives and malformed frames deliver nothing.
+An event that cannot be read is asked for again, and lost if that does not help; state that cannot be read is stale.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from common.clock import NS_PER_S, Now
 from common.effects import Delivered, EventsLost, Input, SubjectStale
 from common.errors import FrameError
 from common.logs import Log
-from common.messages import Events, Heartbeat
+from common.messages import Events, Heartbeat, Message
 from common.registry import TOPICS
 
 STALE_NS = 3 * NS_PER_S
@@ -38,9 +39,12 @@ class Delivery(NamedTuple):
 class _Subject:
     """The last that was heard of a subject."""
 
-    __slots__ = ("burst", "header_bytes", "heard_ns", "is_state", "key", "place", "seq", "session", "topic")
+    __slots__ = (
+        "burst", "header_bytes", "heard_ns", "is_state", "key", "name", "place", "seq", "session", "topic", "was_told",
+    )  # fmt: skip
 
-    def __init__(self, topic: str, key: str) -> None:
+    def __init__(self, name: bytes, topic: str, key: str) -> None:
+        self.name = name
         self.topic = topic
         self.key = key
         self.is_state = TOPICS[topic].kind == "state"
@@ -48,6 +52,7 @@ class _Subject:
         self.session = ""
         self.seq = 0
         self.heard_ns = 0
+        self.was_told = False  # something of this state was delivered
         self.burst = 0  # the last burst with a message of this subject, and its place there
         self.place = 0
 
@@ -84,7 +89,7 @@ class Subscriber:
         self._process_of = {endpoint: process for process, endpoint in endpoints.items()}
         self._subjects: OrderedDict[bytes, _Subject] = OrderedDict()  # longest silent first
         self._lives: dict[str, _Life] = {}  # by publisher
-        self._burst: list[tuple[str, bytes] | Input | None] = []  # (topic, body); None: a newer one follows
+        self._burst: list[Delivery | tuple[_Subject, bytes] | Input | None] = []  # None: a newer one follows
         self._burst_number = 1
         self.socket = open_socket(context, zmq.SUB, queue_max)
         self.monitor = LinkMonitor(self.socket)
@@ -120,7 +125,9 @@ class Subscriber:
             return []  # another life's numbers
         caught = reader.repair(after, reply)
         self._lose(caught.lost)
-        self._burst += ((topic, body) for body in caught.bodies)
+        assert reader.position is not None
+        for number, body in enumerate(caught.bodies, reader.position - len(caught.bodies) + 1):
+            self._burst.append(self._read_event(topic, number, body))
         return self._take_burst()
 
     def follow(self, topic: str, after: int) -> None:
@@ -148,6 +155,7 @@ class Subscriber:
         header = decode_header(header_bytes)
         if not self._is_current(subject, header):
             return
+        message = None if subject.is_state and subject.topic != HEARTBEAT else decode_message(subject.topic, body)
         subject.heard_ns = mono_ns
         self._subjects[name] = subject
         self._subjects.move_to_end(name)
@@ -155,15 +163,15 @@ class Subscriber:
             return
         subject.header_bytes = header_bytes
         if not subject.is_state:
-            for ready in self._reader(header.publisher, subject.topic).hear(header.number, body):
-                self._burst.append((subject.topic, ready))
+            assert message is not None
+            self._hear_event(header, Delivery(message, body), subject.topic)
             return
         if subject.burst == self._burst_number:
             self._burst[subject.place] = None
         subject.burst, subject.place = self._burst_number, len(self._burst)
-        self._burst.append((subject.topic, body))
-        if subject.topic == HEARTBEAT:
-            self._hear_heartbeat(header, body, mono_ns)
+        self._burst.append((subject, body) if message is None else Delivery(message, body))
+        if message is not None:
+            self._hear_heartbeat(header, message, mono_ns)
 
     def _new_subject(self, name: bytes) -> _Subject:
         topic, key = decode_subject(name)
@@ -171,7 +179,7 @@ class Subscriber:
             raise FrameError(f"topic {topic!r:.40} was not subscribed to")
         if bool(key) != bool(TOPICS[topic].key):
             raise FrameError(f"{topic}: key {key!r:.40}")
-        return _Subject(topic, key)
+        return _Subject(name, topic, key)
 
     def _is_current(self, subject: _Subject, header: Header) -> bool:
         """Check who speaks; notice a new life of the publisher."""
@@ -208,9 +216,28 @@ class Subscriber:
         subject.session, subject.seq = header.session, header.seq
         return True
 
-    def _hear_heartbeat(self, header: Header, body: bytes, mono_ns: int) -> None:
+    def _hear_event(self, header: Header, event: Delivery, topic: str) -> None:
+        """Put an event into its owner's order."""
+        assert event.body is not None
+        reader = self._reader(header.publisher, topic)
+        ready = reader.hear(header.number, event.body)
+        self._burst += [event] if len(ready) == 1 and ready[0] is event.body else self._readable(topic, ready)
+
+    def _readable(self, topic: str, bodies: Iterable[bytes]) -> list[Delivery]:
+        """Decode bodies that were decoded when they came."""
+        return [Delivery(decode_message(topic, body), body) for body in bodies]
+
+    def _read_event(self, topic: str, number: int, body: bytes) -> Delivery | EventsLost:
+        """Decode an event that the owner repeated; one that cannot be read is lost."""
+        try:
+            return Delivery(decode_message(topic, body), body)
+        except FrameError as error:
+            self._count_bad(error)
+            self.events_lost += 1
+            return EventsLost(topic=topic, first=number, last=number)
+
+    def _hear_heartbeat(self, header: Header, heartbeat: Message, mono_ns: int) -> None:
         """Learn from a heartbeat that its process lives, and which events it has published."""
-        heartbeat = decode_message(HEARTBEAT, body)
         assert isinstance(heartbeat, Heartbeat)
         process = header.publisher
         self._burst += self.peers.heard(process, header.session, header.sent_ns, mono_ns)
@@ -218,8 +245,7 @@ class Subscriber:
         for topic in self._event_topics:
             last = heartbeat.last_numbers.get(topic)
             if process in TOPICS[topic].owners and (last is not None or not TOPICS[topic].durable):
-                ready = self._reader(process, topic).told(last or 0, is_newborn)
-                self._burst += ((topic, body) for body in ready)
+                self._burst += self._readable(topic, self._reader(process, topic).told(last or 0, is_newborn))
 
     def _reader(self, owner: str, topic: str) -> EventReader:
         reader = self.events.get((owner, topic))
@@ -243,16 +269,24 @@ class Subscriber:
         self._burst_number += 1
         deliveries = []
         for item in burst:
-            if item is None:
-                continue
-            if isinstance(item, tuple):
-                try:
-                    deliveries.append(Delivery(decode_message(*item), item[1]))
-                except FrameError as error:
-                    self._count_bad(error)
-            else:
+            if isinstance(item, Delivery):
+                deliveries.append(item)
+            elif isinstance(item, tuple):
+                deliveries += self._read_state(*item)
+            elif item is not None:
                 deliveries.append(Delivery(item))
         return deliveries
+
+    def _read_state(self, subject: _Subject, body: bytes) -> list[Delivery]:
+        """Decode the newest state of a subject; where it cannot be read, what was known of it is out of date."""
+        try:
+            message = decode_message(subject.topic, body)
+        except FrameError as error:
+            self._count_bad(error)
+            self._subjects.pop(subject.name, None)  # so that what is sent again is looked at again
+            return [Delivery(SubjectStale(topic=subject.topic, key=subject.key))] if subject.was_told else []
+        subject.was_told = True
+        return [Delivery(message, body)]
 
     def _count_bad(self, error: FrameError) -> None:
         self.bad_frames += 1

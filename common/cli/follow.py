@@ -43,6 +43,6 @@ def for_a_person(line: str, process: str) -> str:
     """Return a log line as text: a JSON line is laid out, any other (supervisord's, a crash's) kept."""
     try:
         record = msgspec.json.decode(line, type=dict[str, str | int | float | bool | None])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return f"{process:>24} {line}"
     return human(record)

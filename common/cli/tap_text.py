@@ -21,7 +21,7 @@ def words(topic: str, key: str | None, body: bytes) -> str:
     """Return a body in words; one that is no JSON object as it is."""
     try:
         fields = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")
     if topic == "book":
         return _book(fields)

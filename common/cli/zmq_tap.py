@@ -128,5 +128,5 @@ def _decoded(body: bytes) -> object:
     """Return a body as JSON knows it; one that is no JSON as a text."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")

@@ -112,9 +112,10 @@ def _done(_body: bytes) -> None:
 # --- order writes ---
 
 
-def create_order(order: NewOrder) -> Call[types.OrderAck]:
+def create_order(order: NewOrder) -> Call[types.CreateAck]:
     """Place an order."""
-    return _write("POST", ORDERS, parse_rest.parse_ack, _order_body(order))
+    parse = partial(parse_rest.parse_created, client_order_id=order.client_order_id, asked_e2=order.qty_e2)
+    return _write("POST", ORDERS, parse, _order_body(order))
 
 
 def create_orders(orders: Iterable[NewOrder]) -> Call[tuple[types.BatchItem, ...]]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from common.clock import NS_PER_S
-from common.effects import Answer, Effect, Publish, RestFailure, RestReply
+from common.effects import Answer, Effect, Log, Publish, RestFailure, RestReply
 from common.kalshi import calls
 from common.kalshi import outcomes as told
 from common.kalshi.budget import Budget
@@ -20,7 +20,7 @@ from common.kalshi.caller import Caller
 from common.kalshi.calls import NewOrder, OrderRef
 from common.kalshi.limits import adopt_limits
 from common.kalshi.order_group import GroupDesk, Making, Resetting
-from common.kalshi.types import BatchItem, ErrorInfo, OrderAck
+from common.kalshi.types import BatchItem, CreateAck, ErrorInfo, OrderAck
 from common.messages import ActionReply, CauseKind, Error, Outcome, Purpose, RateLimits
 from common.trading.canceller import Canceller
 from common.trading.executor import Executor
@@ -194,6 +194,7 @@ class OrderWrites:
                 cause, error = CauseKind.UNAUTHORISED, f"HTTP {status}: {outcome.code} {outcome.message}".strip()
             case told.Unknown(is_unreadable=True):
                 cause, error = CauseKind.WRONG_ANSWER, outcome.reason
+                self.executor.counts["wrong_answers"] += 1
             case _:
                 return []
         now = self.executor.now
@@ -204,15 +205,16 @@ class OrderWrites:
             process="execution", error=error, context=f"{call.method} {call.path}", at_wall_ns=now.wall_ns,
             recovery="recalibrating", cause=cause,
         )  # fmt: skip
-        return [Publish(topic="error", message=message)]
+        fields = {"call": message.context, "reason": error}
+        return [Publish(topic="error", message=message), Log(level="warning", event="wrong_answer", fields={**fields})]
 
-    def _created(self, context: Creating, outcome: told.WriteOutcome[OrderAck], signed_ns: int) -> list[Effect]:
+    def _created(self, context: Creating, outcome: told.WriteOutcome[CreateAck], signed_ns: int) -> list[Effect]:
         order, counts = context.order, self.executor.counts
         effects: list[Effect] = []
         match outcome:
             case told.Ok(value=ack):
                 event: Any = Acknowledged(
-                    order_id=ack.order_id, filled_e2=ack.filled_e2 or 0, remaining_e2=ack.remaining_e2 or 0,
+                    order_id=ack.order_id, filled_e2=ack.filled_e2, remaining_e2=ack.remaining_e2,
                     signed_wall_ns=signed_ns, exchange_wall_ns=ack.ts_ns,
                 )  # fmt: skip
             case told.DefiniteReject():
@@ -297,6 +299,8 @@ class OrderWrites:
     def _cancel_event(self, order: OrderRecord, outcome: told.WriteOutcome[Any], item: Any, signed_ns: int) -> Any:
         if isinstance(item, BatchItem):
             item = item.ack or item.error
+        if isinstance(item, OrderAck) and item.order_id != order.order_id:
+            item = None  # an answer about another order proves nothing about this one
         if isinstance(item, OrderAck) and item.reduced_e2 is not None:
             self.executor.counts["cancelled"] += 1
             return CancelAcknowledged(reduced_by_e2=item.reduced_e2)

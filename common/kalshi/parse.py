@@ -30,7 +30,7 @@ def decode(decoder: msgspec.json.Decoder[Body], data: bytes | str, what: str) ->
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise WireError(f"{what}: {error}") from error
+        raise WireError(f"{what}: {error!s:.200}") from error  # it may repeat a value of any length
 
 
 def parse_frame(data: bytes | str, yes_prices: bool = True) -> types.Frame:
@@ -50,7 +50,7 @@ def _other_frame(data: bytes | str, error: Exception) -> types.OtherFrame:
     """Return a frame whose only fault is an unknown type; raise for every other fault."""
     envelope = decode(_envelopes, data, "frame")
     if envelope.type in _known_types:
-        raise WireError(f"{envelope.type} frame: {error}") from error
+        raise WireError(f"{envelope.type} frame: {error!s:.200}") from error
     return types.OtherFrame(envelope.sid, envelope.seq, kind=envelope.type)
 
 

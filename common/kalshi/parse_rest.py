@@ -91,8 +91,20 @@ def _order_report(row: bodies.OrderRow) -> types.OrderReport:
 
 
 def parse_ack(data: bytes) -> types.OrderAck:
-    """Read the answer to a create, amend, decrease or cancel; without an order id it proves nothing and raises."""
+    """Read the answer to an amend, decrease or cancel; without an order id it proves nothing and raises."""
     return _ack(decode(_acks, data, "order answer"))
+
+
+def parse_created(data: bytes, client_order_id: str, asked_e2: int) -> types.CreateAck:
+    """Read the answer to a create of so much; about another order, or without what rests, it proves nothing."""
+    ack = parse_ack(data)
+    if ack.client_order_id not in ("", client_order_id):
+        raise WireError(f"order answer: it is about {ack.client_order_id:.60}, not {client_order_id}")
+    if ack.filled_e2 is None or ack.remaining_e2 is None:
+        raise WireError("order answer: no fill_count or no remaining_count")
+    if ack.filled_e2 + ack.remaining_e2 > asked_e2:
+        raise WireError(f"order answer: {ack.filled_e2} + {ack.remaining_e2} of {asked_e2} (in 0.01 contracts)")
+    return types.CreateAck(ack.order_id, ack.filled_e2, ack.remaining_e2, ack.average_price_e4, ack.ts_ns)
 
 
 def _ack(row: bodies.AckBody) -> types.OrderAck:

@@ -2,7 +2,7 @@
 
 Urgent ones go first, the same read waits only once, and the queue is bounded by what there is to ask. A read whose
 bucket is empty (the balance has one of its own) does not hold up the reads of other buckets. A read that failed is sent
-again no sooner than a second later, however often it is asked for.
+again no sooner than a second later, however often it is asked for. Answers that nobody can read are counted and logged.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from common.clock import NS_PER_S, Now
-from common.effects import Effect, RestFailure, RestReply
+from common.effects import Effect, Log, RestFailure, RestReply
 from common.kalshi.budget import Budget
 from common.kalshi.caller import Caller
 from common.kalshi.calls import Call
-from common.kalshi.outcomes import Answer, NoAnswer, ReadOutcome, read_outcome
+from common.kalshi.outcomes import Answer, NoAnswer, ReadOutcome, WrongAnswer, read_outcome
 
 UNDER_WAY_MAX = 6
 AGAIN_AFTER_NS = NS_PER_S  # after a failure of the read of that name
@@ -34,6 +34,8 @@ class ReadQueue:
 
     def __init__(self, session: str, budget: Budget) -> None:
         self.budget = budget
+        self.wrong_answers = 0  # 2xx whose body is not what it must be
+        self._complaints: list[Effect] = []
         self._caller: Caller[str] = Caller(session)
         self._waiting: dict[str, _Waiting] = {}
         self._under_way: dict[str, OnAnswer] = {}
@@ -98,9 +100,15 @@ class ReadQueue:
             self.budget.refused(call.method, call.path, now.mono_ns)
         if not isinstance(answer, Answer) or not 200 <= answer.status < 300:
             self._not_before_ns[name] = now.mono_ns + AGAIN_AFTER_NS
-        return self._under_way.pop(name)(call, answer, now)
+        effects = self._under_way.pop(name)(call, answer, now)
+        complaints, self._complaints = self._complaints, []
+        return [*complaints, *effects]
 
-
-def outcome_of(call: Call[Any], answer: Answer | NoAnswer) -> ReadOutcome[Any]:
-    """Return what an answer to a read means."""
-    return read_outcome(answer, call.parse)
+    def outcome_of(self, call: Call[Any], answer: Answer | NoAnswer) -> ReadOutcome[Any]:
+        """Return what an answer to a read means; count, and say, when it is unreadable."""
+        outcome = read_outcome(answer, call.parse)
+        if isinstance(outcome, WrongAnswer):
+            self.wrong_answers += 1
+            fields = {"call": f"{call.method} {call.path}", "reason": outcome.reason}
+            self._complaints.append(Log(level="warning", event="wrong_answer", fields={**fields}))
+        return outcome

@@ -28,7 +28,7 @@ from common.kalshi.outcomes import (
     WrongAnswer,
 )
 from common.kalshi.paging import Pager
-from common.kalshi.read_queue import ReadQueue, outcome_of
+from common.kalshi.read_queue import ReadQueue
 from common.kalshi.types import Page
 
 RATE_TRIES = 4  # a read refused with 429 is sent so often in all
@@ -156,7 +156,7 @@ class Readings:
         self._number += 1
 
         def then(asked: Call[Any], answer: Answer | NoAnswer, at: Now) -> list[Effect]:
-            outcome = outcome_of(asked, answer)
+            outcome = self.queue.outcome_of(asked, answer)
             if isinstance(outcome, Ok):
                 self._go_on(talk, partial(talk.send, outcome.value), at)
             elif isinstance(outcome, RetryableRead) and outcome.rate_limited and tries > 1:

@@ -245,7 +245,7 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
 
 
 class OrderAck(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a create, amend, decrease or cancel. A field that this call does not state is None."""
+    """The answer to an amend, decrease or cancel, or an item of a batch. A field that it does not state is None."""
 
     order_id: str
     client_order_id: str = ""
@@ -254,6 +254,16 @@ class OrderAck(msgspec.Struct, frozen=True, kw_only=True):
     reduced_e2: int | None = None  # what a cancel removed
     average_price_e4: int | None = None
     ts_ns: int = 0
+
+
+class CreateAck(msgspec.Struct, frozen=True):
+    """The answer to a create: the order is there, so much of it was filled at once, so much rests."""
+
+    order_id: str
+    filled_e2: int
+    remaining_e2: int
+    average_price_e4: int | None
+    ts_ns: int
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):

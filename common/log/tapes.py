@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.clock import Now
+from common.errors import LogDamaged
 from common.log import files
 
 KIND = "tape"
@@ -37,11 +38,15 @@ def encode(record: Record) -> bytes:
     return head + record.subject + record.header + record.body
 
 
-def decode(data: bytes) -> Record:
-    """Return the record that `encode` made these bytes of."""
+def decode(data: bytes, name: str = "tape") -> Record:
+    """Return the record that `encode` made these bytes of; raise `LogDamaged`, with `name` in it, for other bytes."""
+    if len(data) < _HEAD.size:
+        raise LogDamaged(f"{name}: a record of {len(data)} bytes, too short for a message")
     mono_ns, wall_ns, subject_bytes, header_bytes = _HEAD.unpack_from(data)
     header_at = _HEAD.size + subject_bytes
     body_at = header_at + header_bytes
+    if body_at > len(data):
+        raise LogDamaged(f"{name}: a record of {len(data)} bytes, shorter than its subject and header")
     return Record(Now(mono_ns, wall_ns), data[_HEAD.size : header_at], data[header_at:body_at], data[body_at:])
 
 
@@ -100,4 +105,4 @@ def read(directory: Path) -> Iterator[Record]:
     """Yield everything on the tapes of a directory, oldest first."""
     for path in sorted(directory.glob("*.tape")):
         for data in files.iterate_file(path, KIND):
-            yield decode(data)
+            yield decode(data, str(path))

@@ -121,9 +121,8 @@ def _explain(kind: type[Body], data: bytes) -> Refusal:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return refuse_body(_syntax_complaint(data, str(error)))
-    complaint = _mismatch(value, kind, kind.__name__, "")
-    assert complaint, "a body that does not decode has a field that does not fit"
-    return refuse_body(f"json: {complaint}")
+    nothing = f"cannot unmarshal null into Go value of type {kind.__name__}"  # null where a struct must be
+    return refuse_body(f"json: {_mismatch(value, kind, kind.__name__, '') or nothing}")
 
 
 def _syntax_complaint(data: bytes, error: str) -> str:

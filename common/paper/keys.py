@@ -148,7 +148,7 @@ class AccountBook:
         if known is None:
             raise _authentication_error("NOT_FOUND")
         key, public = known
-        if not _is_signed(public, signature, f"{timestamp}{method}{path}".encode()):
+        if not _is_signed(public, signature, f"{timestamp}{method}{path}".encode(errors="replace")):
             raise _authentication_error("INCORRECT_API_KEY_SIGNATURE")
         return key
 

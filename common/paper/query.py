@@ -43,7 +43,9 @@ class Query:
         if not text:
             return
         try:
-            pairs = parse_qsl(text, max_num_fields=_MAX_FIELDS, errors="replace")
+            # Bytes that are not UTF-8 come as lone surrogates, which no answer could repeat.
+            clean = text.encode("utf-8", "replace").decode()
+            pairs = parse_qsl(clean, max_num_fields=_MAX_FIELDS, errors="replace")
         except ValueError as error:
             raise refuse_query(operation, "too many parameters") from error
         for name, value in pairs:

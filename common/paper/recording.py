@@ -59,6 +59,9 @@ class TickerFrame(msgspec.Struct, frozen=True):
 
 
 Frame = BookFrame | DeltaFrame | PrintFrame | TickerFrame
+_UNREADABLE = (msgspec.DecodeError, AttributeError, KeyError, RecursionError, TypeError, ValueError, UnitError)
+"""What comes of lines that are not what a recorder writes; they are read without a schema."""
+
 _TURN = {BookFrame: 0, DeltaFrame: 1, PrintFrame: 2, TickerFrame: 3}  # of frames with one stamp
 
 
@@ -96,8 +99,8 @@ def parse_recording(lines: Iterable[str], what: str) -> list[RecordedMarket]:
             raise ConfigError(f"recording {what}: line {number} has {len(line)} characters")
         try:
             _read_line(msgspec.json.decode(line), markets)
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError, UnitError) as error:
-            raise ConfigError(f"recording {what}: line {number}: {type(error).__name__} {error}") from None
+        except _UNREADABLE as error:
+            raise ConfigError(f"recording {what}: line {number}: {type(error).__name__} {error!s:.200}") from None
     found = [market for market in markets.values() if market.frames]
     if not found:
         raise ConfigError(f"recording {what}: no market with an order book")
@@ -113,7 +116,10 @@ def _read_line(line: dict[str, Any], markets: dict[str, RecordedMarket]) -> None
             told = line["d"]
             ticker = told["market_ticker"]
             if ticker not in markets:
-                markets[ticker] = RecordedMarket(ticker, parse_iso(told["close_time"]), told.get("strike"))
+                strike = told.get("strike")
+                if not isinstance(ticker, str) or not isinstance(strike, int | float | None):
+                    raise ValueError(f"market_ticker {ticker!r:.60} or strike {strike!r:.60}")
+                markets[ticker] = RecordedMarket(ticker, parse_iso(told["close_time"]), strike)
         return
     frame = line["f"]
     message = frame.get("msg", {})

@@ -200,8 +200,8 @@ def parse_scenario(text: str, what: str) -> Scenario:
     """Parse and check a scenario; `what` names it in errors."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"scenario {what}: {error}") from None
+    except (ValueError, RecursionError) as error:  # not TOML, or a number of thousands of digits
+        raise ConfigError(f"scenario {what}: {error!s:.300}") from None
     scenario = convert(table, Scenario, f"scenario {what}")
     try:
         _check(scenario)

@@ -109,7 +109,7 @@ def decode(records: Iterable[bytes]) -> tuple[Checkpoint, list[Happening]]:
     for number, record in enumerate(records):
         try:
             entries.append(_decode(record))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise LogDamaged(f"record {number} is not an entry of an exchange's log: {error}") from error
     if not entries or not isinstance(entries[0], Checkpoint):
         raise LogDamaged("an exchange's log begins with a checkpoint")

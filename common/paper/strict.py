@@ -70,7 +70,7 @@ def _choose(type_info: inspect.Type, value: Any) -> inspect.Type:
         return next(member for member in type_info.types if not isinstance(member, inspect.NoneType))
     (field,) = {member.tag_field for member in tags.values()}
     tag = value.get(field) if isinstance(value, Mapping) else None
-    return tags.get(tag, type_info)
+    return tags.get(tag, type_info) if isinstance(tag, str) else type_info
 
 
 def _tags(union: inspect.UnionType) -> dict[Any, inspect.StructType]:

@@ -169,5 +169,5 @@ def _read_settings(path: Path) -> Settings:
         return Settings()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Settings)
-    except msgspec.MsgspecError as error:
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}; throw the exchange away with `trader paper reset`") from error

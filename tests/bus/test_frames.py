@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from common.bus import frames
 from common.bus.frames import Header
+from common.effects import EventsLost, SubjectStale
 from common.errors import FrameError
-from common.messages import Book
+from common.messages import Book, Events
 from common.registry import TOPICS
-from tests.bus.support import Ear, book, fill, mono_ns, wires
+from tests.bus.support import Ear, book, fill, mono_ns, trade, wires
 
 HEADER = Header(publisher="feed", session="1-session", epoch=1, seq=7, sent_ns=5)
 
@@ -147,3 +149,45 @@ def test_body_over_the_size_limit_is_dropped_and_the_connection_stays(tmp_path: 
         ear.until(lambda: ear.of(Book))
         assert ear.of(Book) == [book("W")]
         assert reader.bad_frames == 1
+
+
+def raw(topic: str, seq: int, body: bytes, number: int = 0) -> bytes:
+    """Return a frame of feed about T with any body."""
+    header = Header(publisher="feed", session="1-session", epoch=1, seq=seq, sent_ns=1, number=number)
+    return frames.join(f"{topic}/T/".encode(), frames.encode_json(header), body)
+
+
+def test_state_that_cannot_be_read_is_stale_until_it_can(tmp_path: Path) -> None:
+    with wires(tmp_path) as bus:
+        feed, reader = bus.publisher("feed"), bus.subscriber("book")
+        ear = Ear(reader, feed)
+        ear.until(lambda: ear.heard)
+        feed.socket.send(raw("book", 1, frames.encode_body(book("T"))))
+        ear.until(lambda: ear.of(Book))
+        feed.socket.send(raw("book", 2, b"{}"))
+        ear.until(lambda: SubjectStale(topic="book", key="T") in ear.heard)
+        feed.socket.send(raw("book", 2, b"{}"))  # sent again: counted, and nothing new to say
+        ear.until(lambda: reader.bad_frames == 2)
+        feed.socket.send(raw("book", 3, frames.encode_body(book("T", 3))))
+        ear.until(lambda: book("T", 3) in ear.heard)
+        assert ear.heard.count(SubjectStale(topic="book", key="T")) == 1
+
+
+def test_event_that_cannot_be_read_is_asked_for_again_and_lost_if_that_does_not_help(tmp_path: Path) -> None:
+    with wires(tmp_path) as bus:
+        feed, reader = bus.publisher("feed"), bus.subscriber("trade")
+        ear = Ear(reader, feed)
+        ear.until(lambda: ear.heard)
+        feed.socket.send(raw("trade", 1, frames.encode_body(trade(1)), number=1))
+        ear.until(lambda: trade(1) in ear.heard)
+        feed.socket.send(raw("trade", 2, b"{}", number=2))
+        feed.socket.send(raw("trade", 3, frames.encode_body(trade(3)), number=3))
+        events = reader.events["feed", "trade"]
+        ear.until(lambda: events.wants() == 1)
+        assert trade(3) not in ear.heard
+        assert reader.bad_frames == 1
+        kept = tuple(Raw(body) for body in (b"{}", frames.encode_body(trade(3))))
+        reply = Events(topic="trade", first_kept=1, events=kept, last=3)
+        told = [delivery.message for delivery in reader.repair("feed", "trade", 1, "1-session", reply)]
+        assert told == [EventsLost(topic="trade", first=2, last=2), trade(3)]
+        assert (reader.bad_frames, reader.events_lost, events.wants()) == (2, 1, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -124,6 +125,25 @@ def test_a_bad_row_is_named() -> None:
     bad = {**ORDER, "order_id": "o-2", "fill_count_fp": "one"}
     with pytest.raises(WireError, match="order o-2: fill_count_fp: "):
         parse_rest.parse_orders(wire({"orders": [ORDER, bad]}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fill_count": None},
+        {"remaining_count": None},
+        {"client_order_id": "c2"},
+        {"fill_count": "2.00"},
+        {"remaining_count": "1.01"},
+        {"order_id": ""},
+    ],
+)
+def test_a_create_answer_that_is_not_about_this_order_or_not_whole_proves_nothing(changes: dict[str, object]) -> None:
+    body = {"order_id": "o", "client_order_id": "c", "fill_count": "0.25", "remaining_count": "0.75", "ts_ms": 1}
+    created = parse_rest.parse_created(wire(body), "c", 100)
+    assert created == types.CreateAck("o", 25, 75, None, 1_000_000)
+    with pytest.raises(WireError, match="order answer"):
+        parse_rest.parse_created(wire(body | changes), "c", 100)
 
 
 def test_acks_of_create_amend_and_cancel_are_told_apart_by_their_fields() -> None:
@@ -257,8 +277,9 @@ PARSERS: list[Callable[[bytes], object]] = [
     value
     for module in (parse_rest, parse_market)
     for name, value in sorted(vars(module).items())
-    if name.startswith("parse_") and name not in ("parse_group", "parse_book")
+    if name.startswith("parse_") and name not in ("parse_created", "parse_group", "parse_book")
 ]
+PARSERS.append(partial(parse_rest.parse_created, client_order_id="c", asked_e2=100))
 BODIES = [
     {"orders": [ORDER], "cursor": ""}, {"order": ORDER}, {"fills": [FILL]}, {"market_positions": [POSITION]},
     {"settlements": [SETTLEMENT]}, {"market": MARKET}, {"markets": [MARKET]},

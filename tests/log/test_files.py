@@ -33,6 +33,21 @@ def test_commits_are_found_by_the_next_writer(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_commit_that_must_be_on_the_disk_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, _ = Writer.open(tmp_path / "a.log", "test")
+    synced: list[int] = []
+
+    def fdatasync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    writer.append([b"one"])
+    assert synced == []
+    writer.append([b"two"], sync=True)
+    assert synced == [writer.size]
+    writer.close()
+
+
 def test_torn_tail_is_cut_before_the_next_commit(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     write_log(path, [b"one"])

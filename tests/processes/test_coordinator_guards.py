@@ -191,6 +191,16 @@ def test_a_loss_must_stand_for_a_while_before_it_halts() -> None:
     assert [cause.kind for cause in stage.core.causes()] == [CauseKind.LOSS_LIMIT]
 
 
+def test_a_loss_halts_while_an_action_is_under_way() -> None:
+    stage = Stage().ready()
+    stage.act()
+    stage.give(account(10_000 * USD_ONE_E6, liquidation_usd_e6=9_850 * USD_ONE_E6))
+    stage.wait(2)
+    assert stage.state is State.ACTING
+    stage.wait(1.5)
+    assert stage.state is State.HALTED
+
+
 def test_the_days_loss_is_remembered_over_a_restart() -> None:
     stage = Stage().ready()
     stage.wait(11)

@@ -56,6 +56,19 @@ def test_an_order_is_on_disk_before_it_leaves_and_leaves_as_it_was_admitted() ->
     assert order.answered_mono_ns - order.sent_mono_ns == 20 * NS_PER_MS
 
 
+def test_an_amend_is_on_disk_before_it_leaves() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    stage.rest_one(qty_e2=300)
+    stage.give(book(bid_e4=4_600))
+    stage.said.clear()
+    stage.amend()
+    effects = [effect for effect in stage.said if isinstance(effect, Persist | RestCall)]
+    assert [type(effect).__name__ for effect in effects] == ["Persist", "RestCall"]
+    assert isinstance(effects[0], Persist)
+    assert effects[0].sync
+
+
 def test_an_aggressive_order_is_priced_at_the_touch_and_rests_nothing() -> None:
     stage = ExecutionStage()
     stage.open()

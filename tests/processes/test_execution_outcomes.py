@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.clock import NS_PER_S
-from common.effects import Answered, Ask, Die, EventsLost, Follow, RestCall, Unanswered
+from common.effects import Answered, Ask, Die, EventsLost, Follow, Log, RestCall, Unanswered
 from common.kalshi.calls import ORDERS
 from common.messages import (
     CauseKind,
@@ -481,3 +481,27 @@ def test_positions_and_cash_are_told_after_a_fill() -> None:
     stage.give(position(100, last_fill_number=1), account(last_fill_number=1))
     assert stage.core.gate.exposure.claims(TICKER) == ()
     assert order.created_wall_ns // NS_PER_S == stage.now.wall_ns // NS_PER_S
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"remaining_count": None}, {"fill_count": None}, {"fill_count": "7.00"}, {"client_order_id": "t2-j-77"}],
+)
+def test_a_create_answer_that_is_not_whole_leaves_the_order_unknown(changes: dict[str, object]) -> None:
+    """The order may rest at the exchange: ended, it would be forgotten there; and it must not stop the process."""
+    stage = opened()
+    token, order, call = sent(stage)
+    effects = stage.answer(call, 201, ack(order.client_order_id) | changes)
+    assert order.state is OrderState.UNKNOWN
+    assert stage.action_reply(token).outcome == "unknown"
+    assert stage.core.counters()["wrong_answers"] == 1
+    assert [effect.fields["call"] for effect in effects if isinstance(effect, Log)] == [f"POST {ORDERS}"]
+    assert not [effect for effect in effects if isinstance(effect, Die)]
+
+
+def test_a_cancel_answer_about_another_order_ends_nothing() -> None:
+    stage = opened()
+    _, order, call = cancelling(stage)
+    stage.answer(call, 200, cancel_ack("t2-j-77", reduced="3.00"))
+    assert order.state is OrderState.UNKNOWN
+    assert order.doubts

@@ -22,6 +22,7 @@ BROAD_EXCEPTS: dict[str, int] = {
     "common/bus/runner.py": 1,  # the one loop of every process on the bus: logs, marks the crash, exits 1
     "common/server/app.py": 1,  # the exchange's loop: logs, and stops unless only one answer is lost
     "processes/inference.py": 1,  # a policy is replaceable code: what it raises costs its market, not the process
+    "tests/fuzz/campaign.py": 1,  # whatever a case raises is its finding, told with the seed that makes it again
     "tests/simulation/play.py": 1,  # a seed's failure is its finding; the next seed goes on
 }
 """Where an `except` may catch everything and not raise it again, and how many of them."""

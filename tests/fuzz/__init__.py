@@ -1,0 +1,1 @@
+"""Bad input for every parser: structure-aware mutations of what our own programs say."""
