@@ -34,7 +34,7 @@ from common.trading.event_log import EventLog
 from common.trading.positions import Booked, Holding, Ledger, LedgerFill, LedgerState
 from common.trading.restoring import take_back
 
-RECORDS_MAX = 5_000  # then the journal is replaced by a checkpoint
+RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
 EVENTS_IN_CHECKPOINT = 1_000  # per topic
 ORDERS_KEPT = 20_000  # whose client order ids and filled counts are remembered
 WAITING_MAX = 10_000  # fills kept while the books wait for their opening
