@@ -25,6 +25,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     numbers_reserved: int = 0
     unexplained_usd_e6: int = 0  # a cash difference that waits for the operator
     drift_wall_ns: list[int] = []  # confirmed position drifts of the last hour
+    drifts_standing_e2: dict[str, int] = {}  # ticker -> confirmed and counted, and nobody corrects it
     group_trip_wall_ns: list[int] = []  # triggers of our order group in the last hour
     group_resets_wall_ns: dict[int, int] = {}  # shard -> when to reset its triggered order group
     group_event_number: int = 0  # the last event of order groups that was acted on

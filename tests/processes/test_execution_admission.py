@@ -339,6 +339,25 @@ def test_an_order_that_ended_is_counted_until_its_fills_are_contained() -> None:
     assert stage.core.gate.exposure.claims(TICKER) == ()
 
 
+@pytest.mark.parametrize("is_position_first", [True, False])
+def test_the_reservation_of_an_ended_order_stands_until_both_position_and_cash_contain_its_fills(
+    is_position_first: bool,
+) -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    order = stage.rest_one(qty_e2=300)
+    stage.give(fill(order, 300, number=5))
+    stage.give()
+    whole = stage.core.gate.exposure.reserved_usd_e6(0)
+    assert whole > 300 * 4_900
+    news = [position(300, last_fill_number=5), account(last_fill_number=5)]
+    first, second = news if is_position_first else reversed(news)
+    stage.give(first, account(last_fill_number=4) if is_position_first else position(0, last_fill_number=4))
+    assert stage.core.gate.exposure.reserved_usd_e6(0) == whole
+    stage.give(second)
+    assert stage.core.gate.exposure.reserved_usd_e6(0) == 0
+
+
 def test_foreign_orders_are_counted_and_shown() -> None:
     stage = ExecutionStage()
     stage.open_with_group()
