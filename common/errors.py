@@ -10,6 +10,7 @@ TraderError
   - Refusal              the paper exchange answers a request with an error (carries status and body; in its package)
   - FrameError           bytes on the bus do not have the form of our frames; counted and dropped by the reader
   - LogDamaged           an append-only log holds bytes that were never written to it; never repaired in silence
+  - RecordDamaged        a journal's record is whole, but its owner could not have written it there (carries its place)
 - BrokenInvariant        something that must be true is not; never caught except by the runner, which halts
 """
 
@@ -86,6 +87,15 @@ class FrameError(Expected):
 
 class LogDamaged(Expected):
     """A log's header or a record before its end is not what was written; the message names file and offset."""
+
+
+class RecordDamaged(Expected):
+    """A record of a journal cannot be taken back: it is not of the owner's form, or contradicts those before it."""
+
+    def __init__(self, place: int, why: str) -> None:
+        super().__init__(f"record {place}: {why}")
+        self.place = place  # 0 for the first
+        self.why = why
 
 
 class BrokenInvariant(TraderError):

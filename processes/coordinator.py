@@ -385,6 +385,8 @@ class Coordinator:
                 return self.recovery.tend_low_cash()
             case State.RECOVER_CASH:
                 return self.recovery.tend_recover_cash()
+            case State.HALTED:
+                return self.commands.tend_halt()
         return []
 
     # --- CALIBRATING ---

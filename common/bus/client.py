@@ -23,11 +23,14 @@ _CONNECT_BUSY_NS = 5 * NS_PER_S  # unless the machine is very busy: one whose pr
 _POLL_MS = 10
 
 
-def ask(run_dir: RunDir, owner: str, request: Request, timeout_s: float, sender: str = "cli") -> Reply:
-    """Return a process's reply; raise `Failure` (not running, timed out) where there is none."""
+def ask(run_dir: RunDir, owner: str, request: Request, timeout_s: float, sender: str = "cli", epoch: int = 0) -> Reply:
+    """Return a process's reply; raise `Failure` (not running, timed out) where there is none.
+
+    Whoever asks in another's name must name the epoch of its present life.
+    """
     log = Log(sender)
     door = REQUESTS[type(request).__name__].door
-    identity = Identity(sender, secrets.token_hex(8), 0)
+    identity = Identity(sender, secrets.token_hex(8), epoch)
     context: Context = zmq.Context()
     requester = Requester(context, identity, [(owner, door)], run_dir.endpoint, log)
     question = Ask(

@@ -16,6 +16,7 @@ from common.bus.input_log import old_path
 from common.bus.latch import CRASHES_MAX, CrashMarks, Latch
 from common.bus.run_dir import RunDir
 from common.bus.shell import CoreDied
+from common.bus.state_dump import dump_state
 from common.clock import iso
 from common.errors import BrokenInvariant, LogDamaged
 from common.log.files import write_file
@@ -32,9 +33,12 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     traceback: str
     state: str  # what the core itself says
+    core: msgspec.Raw = msgspec.Raw(b"null")  # all that it held; null where none lived yet
 
 
-def end(process: str, error: Exception, run_dir: RunDir, latch: Latch, marks: CrashMarks, log: Log) -> None:
+def end(
+    process: str, error: Exception, run_dir: RunDir, latch: Latch, marks: CrashMarks, log: Log, core: object = None
+) -> None:
     """Latch if something that must hold did not, leave the crash mark and a dump."""
     now = clock.read()
     if isinstance(error, BrokenInvariant | AssertionError | LogDamaged):
@@ -49,6 +53,7 @@ def end(process: str, error: Exception, run_dir: RunDir, latch: Latch, marks: Cr
         error=f"{type(error).__name__}: {error}",
         traceback="".join(traceback.format_exception(error)),
         state=error.dump.decode(errors="replace") if isinstance(error, CoreDied) else "",
+        core=msgspec.Raw(dump_state(core)),
     )
     try:
         _write(dump, f"{process}-{now.wall_ns}", run_dir)

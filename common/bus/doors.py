@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zmq
 
+from common.bus.epochs import Epochs
 from common.bus.publisher import Identity, Publisher
 from common.bus.repairer import Repairer
 from common.bus.requester import Door, Requester
@@ -41,22 +42,25 @@ class Doors:
         name = identity.process
         others = [row.name for row in PROCESSES.values() if row.on_bus and row.name != name]
         self._context: Context = zmq.Context()
+        epochs = Epochs()
         self.publisher = Publisher(self._context, run_dir.endpoint(name, "pub"), identity)
         self.responder = Responder(
             self._context,
             identity,
             {"control": run_dir.endpoint(name, "control"), "main": run_dir.endpoint(name, "main")},
             log,
+            epochs,
         )
         for door in ("pub", "control", "main"):
             run_dir.check_socket(name, door)
-        self.requester = Requester(self._context, identity, doors_asked(name), run_dir.endpoint, log)
+        self.requester = Requester(self._context, identity, doors_asked(name), run_dir.endpoint, log, epochs)
         self.subscriber = Subscriber(
             self._context,
             (HEARTBEAT, *PROCESSES[name].reads),
             {other: run_dir.endpoint(other, "pub") for other in others},
             now,
             log,
+            epochs=epochs,
         )
         self.repairer = Repairer(self.subscriber, self.requester)
         self._poller = zmq.Poller()

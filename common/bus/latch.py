@@ -30,9 +30,11 @@ class Latch:
         """Make the file that latching needs, with room for a reason."""
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(self._armed, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            os.write(descriptor, b" " * REASON_BYTES_MAX)
-            os.fsync(descriptor)
-            os.close(descriptor)
+            try:
+                os.write(descriptor, b" " * REASON_BYTES_MAX)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def reason(self) -> str:
         """Return why the group is halted, "" if it is not."""
@@ -49,7 +51,8 @@ class Latch:
             _write_reason(self._armed, reason)
             os.rename(self._armed, self._halted)
         except FileNotFoundError:
-            self.arm()  # somebody removed it, or latched just now
+            with contextlib.suppress(OSError):  # a latch without room for its reason still latches
+                self.arm()  # somebody removed it, or latched just now
             if not self._halted.exists():
                 _write_reason(self._armed, reason)
                 os.rename(self._armed, self._halted)
@@ -81,8 +84,22 @@ class CrashMarks:
 
     def prepare(self, mono_ns: int) -> int:
         """Make the next mark's file, forget old marks, and return how many recent ones there are."""
+        self._make()
+        return self._count(mono_ns)
+
+    def leave(self, mono_ns: int) -> int:
+        """Leave a mark; return how many there are now within the window. Works, once prepared, on a full disk."""
+        with contextlib.suppress(FileNotFoundError):  # the disk was full when it should have been made
+            os.rename(self._prepared, self._dir / f"{self._process}.{mono_ns}")
+        with contextlib.suppress(OSError):  # of no use to this life; the next one tries again
+            self._make()
+        return self._count(mono_ns)
+
+    def _make(self) -> None:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._prepared, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+    def _count(self, mono_ns: int) -> int:
         recent = 0
         for path in self._dir.glob(f"{self._process}.[0-9]*"):
             at = path.suffix[1:]
@@ -91,8 +108,3 @@ class CrashMarks:
             else:
                 path.unlink()
         return recent
-
-    def leave(self, mono_ns: int) -> int:
-        """Leave a mark; return how many there are now within the window."""
-        os.rename(self._prepared, self._dir / f"{self._process}.{mono_ns}")
-        return self.prepare(mono_ns)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import zmq
 
+from common.bus.epochs import Epochs
 from common.bus.frames import (
     RequestHeader,
     decode_reply,
@@ -71,9 +72,11 @@ class Requester:
         doors: Iterable[tuple[str, Door]],
         endpoint_of: Callable[[str, Door], str],
         log: Log,
+        epochs: Epochs | None = None,
     ) -> None:
         self.bad_frames = 0
         self.late = 0
+        self._epochs = epochs or Epochs()
         self._identity = identity
         self._log = log
         self._links = {(owner, door): _Link(context, endpoint_of(owner, door)) for owner, door in doors}
@@ -146,9 +149,10 @@ class Requester:
         header_bytes, body = split_request(frame)
         header = decode_reply_header(header_bytes)
         waiting = self._waiting.get(header.request_id)
-        if waiting is None or waiting.ask.owner != owner:
+        if waiting is None or waiting.ask.owner != owner or self._epochs.is_old(owner, header.epoch):
             self.late += 1
             return []
+        self._epochs.note(owner, header.epoch)
         name = type(waiting.ask.request).__name__
         reply = decode_reply(body)
         if not isinstance(reply, REQUESTS[name].reply):

@@ -13,6 +13,7 @@ from typing import Literal
 
 import zmq
 
+from common.bus.epochs import Epochs
 from common.bus.frames import (
     BODY_BYTES_MAX,
     ReplyHeader,
@@ -55,7 +56,14 @@ class _Known:
 class Responder:
     """Binds the main and the control door of a process. Not thread-safe; all times are given."""
 
-    def __init__(self, context: Context, identity: Identity, endpoints: Mapping[Door, str], log: Log) -> None:
+    def __init__(
+        self,
+        context: Context,
+        identity: Identity,
+        endpoints: Mapping[Door, str],
+        log: Log,
+        epochs: Epochs | None = None,
+    ) -> None:
         self.bad_frames = 0
         self.refused = 0  # not the sender's to make, or from an earlier life
         self.expired = 0
@@ -63,7 +71,7 @@ class Responder:
         self.undeliverable = 0
         self._identity = identity
         self._log = log
-        self._epochs: dict[str, int] = {}
+        self._epochs = epochs or Epochs()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self.doors: dict[Door, Socket] = {}
         for door, endpoint in endpoints.items():
@@ -140,14 +148,13 @@ class Responder:
     def _is_allowed(self, door: Door, header: RequestHeader, request: Request) -> bool:
         """Say whether this sender, in this life, may ask us this, at this door."""
         row = REQUESTS[type(request).__name__]
-        newest = max(header.epoch, self._epochs.get(header.sender, 0))
-        if header.sender in row.senders and header.epoch == newest:
-            self._epochs[header.sender] = newest
+        if header.sender in row.senders and not self._epochs.is_old(header.sender, header.epoch):
+            self._epochs.note(header.sender, header.epoch)
             if self._identity.process in row.owners and door == row.door:
                 return True
         self._log.warning(
             "request_refused", sender=header.sender, request=type(request).__name__, door=door,
-            epoch=header.epoch, newest_epoch=newest,
+            epoch=header.epoch, newest_epoch=self._epochs.newest(header.sender),
         )  # fmt: skip
         return False
 

@@ -5,7 +5,7 @@
 It reads the configuration, takes the role's lock, opens the journal and the doors, gives the core its `Start`, and
 turns the shell until SIGTERM or SIGINT (exit 0). How a life may end otherwise:
 
-    configuration, missing key                    78   one line on standard error
+    configuration, missing key, damaged journal   78   one line on standard error
     the role is taken, supervisord is gone         1   one line on standard error
     broken invariant (`Die`, a failed assertion)   1   HALTED latched, crash mark, dump
     any other exception                            1   crash mark, dump; the third within a minute latches HALTED
@@ -33,7 +33,7 @@ from common.bus import crash
 from common.bus.doors import Doors
 from common.bus.heartbeat import Pulse
 from common.bus.input_log import InputLog
-from common.bus.journal import Journal
+from common.bus.journal import Journal, refusal
 from common.bus.latch import CrashMarks, Latch
 from common.bus.lock import RoleLock, die_with_supervisor
 from common.bus.poll_loop import poll_loop
@@ -42,7 +42,7 @@ from common.bus.run_dir import RunDir
 from common.bus.shell import Shell
 from common.config import Config, load
 from common.effects import Core, Start
-from common.errors import ConfigError, ExitCode, Failure
+from common.errors import ConfigError, ExitCode, Failure, LogDamaged, RecordDamaged
 from common.logs import LibraryHandler, Log
 from common.registry import PROCESSES, Process
 
@@ -68,12 +68,13 @@ def run(name: str, build_core: Callable[[], Core], loop: Loop | None = None) -> 
     """Live one life of a process, and exit with what it ended in; `loop` is what drives the shell, if not ours."""
     try:
         role = _take_role(name)
+        core = build_core()
         try:
-            _live(role, build_core, loop or _loop_of(role.process))
+            _live(role, core, loop or _loop_of(role.process))
         except ConfigError:
             raise
         except Exception as error:  # the one broad except of a process: whatever it was, this life is over
-            crash.end(name, error, role.run_dir, role.latch, role.marks, role.log)
+            crash.end(name, error, role.run_dir, role.latch, role.marks, role.log, core)
             sys.exit(ExitCode.FAILED)
     except ConfigError as error:
         _refuse(name, error, ExitCode.CONFIGURATION)
@@ -85,6 +86,8 @@ def run(name: str, build_core: Callable[[], Core], loop: Loop | None = None) -> 
 
 def _take_role(name: str) -> Role:
     """Read the configuration and become the one owner of a role."""
+    if not __debug__:
+        raise ConfigError("assertions are switched off (python -O or PYTHONOPTIMIZE): nothing may trade without them")
     arguments = _arguments(name)
     config = load(run_dir=arguments.run_dir, file=arguments.config)
     log = Log(name, secrets=(config.keys.trade_key_id, config.keys.read_key_id))
@@ -92,10 +95,14 @@ def _take_role(name: str) -> Role:
     run_dir = RunDir(config.run_dir)
     run_dir.prepare()
     die_with_supervisor(os.environ)
-    lock = RoleLock(run_dir.locks, name)
     latch, marks = Latch(run_dir), CrashMarks(run_dir, name)
-    latch.arm()
-    crashes = marks.prepare(clock.read().mono_ns)
+    try:
+        lock = RoleLock(run_dir.locks, name)
+        latch.arm()
+        crashes = marks.prepare(clock.read().mono_ns)
+    except OSError as error:  # a full disk: it counts as a crash, or we would be started again for ever
+        crash.end(name, error, run_dir, latch, marks, log)
+        sys.exit(ExitCode.FAILED)
     return Role(PROCESSES[name], config, run_dir, lock, latch, marks, crashes, log)
 
 
@@ -111,12 +118,12 @@ def _refuse(name: str, error: Exception, code: ExitCode) -> NoReturn:
     sys.exit(code)
 
 
-def _live(role: Role, build_core: Callable[[], Core], loop: Loop) -> None:
+def _live(role: Role, core: Core, loop: Loop) -> None:
     """Open everything, run until asked to stop, close everything."""
     process, run_dir, now = role.process, role.run_dir, clock.read()
     epoch = role.lock.epoch
     identity = Identity(process.name, f"{epoch}-{secrets.token_hex(4)}", epoch)
-    journal = Journal(run_dir.journal(process.name)) if process.journal else None
+    journal = _open_journal(role) if process.journal else None
     start = Start(
         session=identity.session,
         entropy=secrets.randbits(62),
@@ -132,13 +139,27 @@ def _live(role: Role, build_core: Callable[[], Core], loop: Loop) -> None:
     doors = Doors(run_dir, identity, now, role.log)
     pulse = Pulse(identity, now, role.crashes)
     inputs = InputLog(run_dir.input_log(process.name), role.log)
-    shell = Shell(build_core(), doors, pulse, role.latch, inputs, role.log, journal)
+    shell = Shell(core, doors, pulse, role.latch, inputs, role.log, journal)
     gc.collect()
     gc.freeze()  # what lives as long as the process is not searched for garbage again and again
     try:
         loop(role, shell, start)
+    except RecordDamaged as error:
+        assert journal is not None, "only a journal has records"
+        raise refusal(run_dir.journal(process.name), journal.where(error)) from error
     finally:
         shell.close()
+
+
+def _open_journal(role: Role) -> Journal:
+    path = role.run_dir.journal(role.process.name)
+    try:
+        journal = Journal(path)
+    except LogDamaged as error:
+        raise refusal(path, str(error)) from error
+    if journal.torn_bytes:
+        role.log.warning("journal_torn", path=str(path), cut_bytes=journal.torn_bytes, records=journal.records)
+    return journal
 
 
 def _loop_of(process: Process) -> Loop:

@@ -339,9 +339,9 @@ class Shell:
         now = clock.read()
         if is_tick:
             self._tick_ns = now.mono_ns + _TICK_NS
+            self._look_at_latch()
         if now.mono_ns >= self._pulse.due_ns:
             self._beat(now)
-            self._look_at_latch()
         publisher = self._doors.publisher
         if publisher.socket in ready or now.mono_ns >= publisher.due_ns():
             publisher.tend(now.mono_ns)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import zmq
 
+from common.bus.epochs import Epochs
 from common.bus.event_reader import EventReader
 from common.bus.frames import Header, decode_header, decode_message, decode_subject, split_published
 from common.bus.peers import Peers
@@ -75,7 +76,9 @@ class Subscriber:
         now: Now,
         log: Log,
         queue_max: int = QUEUE_MAX,
+        epochs: Epochs | None = None,
     ) -> None:
+        self._epochs = epochs or Epochs()
         self.peers = Peers()
         self.bad_frames = 0
         self.dropped = 0  # messages that the publisher numbered and that never came
@@ -189,6 +192,10 @@ class Subscriber:
         if subject.is_state == bool(header.number):
             raise FrameError(f"{subject.topic}: number {header.number}")
         life = self._lives.get(publisher)
+        if self._epochs.is_old(publisher, header.epoch):
+            self.outdated += 1
+            return False
+        self._epochs.note(publisher, header.epoch)
         if life is None or header.epoch > life.epoch:
             self._begin_life(publisher, _Life(header.session, header.epoch), is_first=life is None)
         elif header.session != life.session:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from common.errors import LogDamaged
 from common.log.format import Scan, encode_header, encode_records, iterate, scan
 
 _MODE = 0o600  # logs hold orders and positions: nobody else's business
@@ -70,6 +71,9 @@ class Writer:
     def _write(self, data: bytes) -> None:
         if self._is_broken:
             raise OSError(f"{self.path}: an earlier write failed, the log takes no more")
+        found = os.fstat(self._descriptor).st_size
+        if found != self.size:  # two owners would overwrite each other's records
+            raise LogDamaged(f"{self.path}: has {found} bytes, {self.size} were written: somebody else changes it")
         try:
             done = os.pwrite(self._descriptor, data, self.size)
             while done < len(data):  # a full disk takes a part, then says why
@@ -99,7 +103,7 @@ def iterate_file(path: Path, kind: str) -> Iterator[bytes]:
 
 def replace(path: Path, kind: str, records: Sequence[bytes]) -> Writer:
     """Put a new log with these records in the place of the old one, all or nothing, and return it open."""
-    temporary = path.with_name(path.name + ".new")
+    temporary = _unfinished(path)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
     writer = Writer(path, descriptor, 0)
     try:
@@ -109,13 +113,23 @@ def replace(path: Path, kind: str, records: Sequence[bytes]) -> Writer:
         sync_directory(path.parent)
     except BaseException:
         os.close(descriptor)
+        forget_unfinished(path)  # on a full disk its space is needed
         raise
     return writer
 
 
+def forget_unfinished(path: Path) -> None:
+    """Remove what a `replace` that was cut short left beside the log; the log itself is whole."""
+    _unfinished(path).unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Put a small file in place, all or nothing, readable by its owner only."""
-    temporary = path.with_name(path.name + ".new")
+    temporary = _unfinished(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
     try:
         os.write(descriptor, data)

@@ -86,6 +86,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim
     reserved_usd_e6: int  # by this order
     is_reducing: bool
+    worst: MarketExposure  # of its market with this order: what the limits were asked about
 
 
 class _Case(NamedTuple):
@@ -121,6 +122,7 @@ def admit(candidate: Candidate, scene: Scene, limits: LimitSettings) -> Refusal 
         claim=case.claim,
         reserved_usd_e6=case.with_it.reserved_usd_e6 - without_it.reserved_usd_e6,
         is_reducing=case.opening_e2 == 0,
+        worst=case.with_it,
     )
 
 

@@ -5,6 +5,8 @@ all that came before it.
 
 A shard's books begin with what one picture of the exchange says. What happened before that is contained in it and is
 never booked; fills that arrive before wait for it.
+
+Before each checkpoint the records since the last one are read back and must give exactly what memory holds.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import msgspec
 
 from common.clock import NS_PER_S
 from common.effects import Checkpoint, Effect, Persist, Publish
+from common.errors import BrokenInvariant
 from common.messages import (
     AccountOrder,
     Events,
@@ -29,14 +32,16 @@ from common.messages import (
 )
 from common.trading.event_log import EventLog
 from common.trading.positions import Booked, Holding, Ledger, LedgerFill, LedgerState
+from common.trading.restoring import take_back
 
-RECORDS_MAX = 5_000  # then the journal is replaced by a checkpoint
+RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
 EVENTS_IN_CHECKPOINT = 1_000  # per topic
 ORDERS_KEPT = 20_000  # whose client order ids and filled counts are remembered
 WAITING_MAX = 10_000  # fills kept while the books wait for their opening
 CONTAINED_NS = 300 * NS_PER_S  # what the exchange stamped so long before an opening is certainly contained in it
 LATE_FILL_NS = 1_800 * NS_PER_S  # a fill that comes to light so long after its market's payout is an old one
-FORGET_NS = 3_600 * NS_PER_S  # after its payout a market's fill ids are dropped
+FORGET_NS = 3_600 * NS_PER_S  # after its payout a market is dropped; the account keeps what it came to
+SETTLED_KEPT = 20_000  # markets of which it is remembered that they were paid out
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -64,7 +69,7 @@ class Adopted(Record, frozen=True, kw_only=True):
 
 
 class Forgot(Record, frozen=True, kw_only=True):
-    """The fill ids of markets that settled long ago were dropped."""
+    """Markets that settled long ago were dropped."""
 
     tickers: tuple[str, ...]
 
@@ -120,15 +125,13 @@ class BooksOfRecord:
         self.known_settlements: dict[str, None] = {}  # contained in an opening
         self.waiting: dict[str, tuple[ReadFill, str, str]] = {}  # by fill id: came before its shard was opened
         self.changed: dict[str, None] = {}  # positions that changed since they were last published
-        self._records = 0
-        for record in records:
-            self._restore(_decode(record))
-        self.changed = {ticker: None for ticker, row in self.ledger.holdings.items() if not is_forgotten(row)}
+        self._since = list(records)  # what the journal holds: the last checkpoint, and what followed
+        take_back(self._since, lambda record: self._restore(_decode(record)))
+        self.changed = dict.fromkeys(self.ledger.holdings)
 
     # --- restoring ---
 
     def _restore(self, record: AnyRecord) -> None:
-        self._records += 1
         match record:
             case Opened():
                 self._open(record)
@@ -180,12 +183,35 @@ class BooksOfRecord:
     # --- writing ---
 
     def _keep(self, record: Record) -> list[Effect]:
-        self._records += 1
-        effects: list[Effect] = [Persist(record=_encode(record), sync=True)]  # others rely on what they hear of it
-        if self._records >= RECORDS_MAX:
-            effects.append(Checkpoint(record=_encode(self._whole())))
-            self._records = 1
+        self._since.append(_encode(record))
+        effects: list[Effect] = [Persist(record=self._since[-1], sync=True)]  # others rely on what they hear of it
+        if len(self._since) >= RECORDS_MAX:
+            self._verify()
+            self._since = [_encode(self._whole())]
+            effects.append(Checkpoint(record=self._since[0]))
         return effects
+
+    def _verify(self) -> None:
+        """Raise `BrokenInvariant` unless the journal gives what memory holds."""
+        ours, kept = self._facts(), BooksOfRecord(self._since)._facts()
+        differing = [name for name in ours if ours[name] != kept[name]]
+        if differing:
+            raise BrokenInvariant(f"the journal does not give the books that memory holds: {', '.join(differing)}")
+
+    def _facts(self) -> dict[str, object]:
+        """Return all that the records must give; names of events and of others' orders come from elsewhere."""
+        holdings = {
+            ticker: msgspec.structs.replace(holding, event_ticker="", series_ticker="")
+            for ticker, holding in self.ledger.holdings.items()
+        }
+        return {
+            "accounts": self.ledger.state.accounts,
+            "holdings": holdings,
+            "filled quantities": self.filled_e2,
+            "openings": self.opened_wall_ns,
+            "payouts": (self.settled_wall_ns, self.known_settlements),
+            "last numbers": {topic: log.last_number for topic, log in self._logs().items()},
+        }
 
     def _whole(self) -> Whole:
         return Whole(
@@ -266,7 +292,7 @@ class BooksOfRecord:
             fill.number,
         )  # fmt: skip
         if booked is not None:
-            _remember(self.filled_e2, fill.order_id, self.filled_e2.get(fill.order_id, 0) + fill.qty_e2)
+            _remember(self.filled_e2, fill.order_id, self.filled_e2.get(fill.order_id, 0) + fill.qty_e2, ORDERS_KEPT)
         return booked
 
     # --- settlements and other cash ---
@@ -297,15 +323,15 @@ class BooksOfRecord:
             settlement.ticker, settlement.shard, settlement.revenue_usd_e6, settlement.fee_usd_e6
         )
         assert booked is not None, f"{settlement.ticker} is settled twice"
-        self.settled_wall_ns[settlement.ticker] = settlement.exchange_wall_ns
+        _remember(self.settled_wall_ns, settlement.ticker, settlement.exchange_wall_ns, SETTLED_KEPT)
         return booked
 
     def forget_old(self, wall_ns: int) -> tuple[list[Effect], list[str]]:
-        """Drop the fill ids of markets that settled long ago; return their tickers as well."""
+        """Drop markets that settled long ago; return their tickers as well."""
         old = tuple(
             ticker
             for ticker, settled_ns in self.settled_wall_ns.items()
-            if wall_ns - settled_ns > FORGET_NS and self.ledger.holdings[ticker].fill_numbers
+            if wall_ns - settled_ns > FORGET_NS and ticker in self.ledger.holdings
         )
         if not old:
             return [], []
@@ -315,6 +341,7 @@ class BooksOfRecord:
     def _forget(self, tickers: Iterable[str]) -> None:
         for ticker in tickers:
             self.ledger.forget(ticker)
+            self.changed.pop(ticker, None)
 
     def add_external(self, external: External) -> list[Effect]:
         """Book cash that moved for another reason."""
@@ -341,7 +368,7 @@ class BooksOfRecord:
 
     def _attribute(self, order_id: str, client_order_id: str) -> None:
         if order_id and client_order_id and order_id not in self.client_ids:
-            _remember(self.client_ids, order_id, client_order_id)
+            _remember(self.client_ids, order_id, client_order_id, ORDERS_KEPT)
 
     # --- questions ---
 
@@ -370,13 +397,8 @@ def has_history(holding: Holding) -> bool:
     return bool(moved or holding.settled is not None or any(holding.fill_numbers.values()))
 
 
-def is_forgotten(holding: Holding) -> bool:
-    """Say whether a market settled so long ago that only its sums are left."""
-    return holding.settled is not None and not holding.fill_numbers
-
-
-def _remember(names: dict[str, Value], key: str, value: Value) -> None:
+def _remember(names: dict[str, Value], key: str, value: Value, kept: int) -> None:
     """Keep a value by its key; the oldest keys are dropped."""
     names[key] = value
-    if len(names) > ORDERS_KEPT:
+    if len(names) > kept:
         del names[next(iter(names))]

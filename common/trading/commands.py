@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from common.trading.trader import Trader
 
 SYNC_NS, CANCEL_NS, HALT_NS = 40 * NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S
+PROVE_AGAIN_NS = 5 * NS_PER_S
 _RUNNING = (State.READY, State.ACTING)
 
 Finish = Callable[[Reply | None], list[Effect]]
@@ -51,6 +52,8 @@ class Commands:
         self.closing: Closing | None = None
         self._finishes: dict[str, Finish] = {}  # requests of ours outside of conversations
         self._halt_proof: Done | None = None
+        self._proofs_asked = 0  # and not answered
+        self._prove_again_ns = 0
 
     def take(self, command: Command, token: str) -> list[Effect]:
         """Carry out a verb."""
@@ -230,7 +233,6 @@ class Commands:
         def judge() -> Done | None:
             return self._halt_proof
 
-        self._halt_proof = None
         self.operator.wait(token, judge, lambda: "HALTED, but execution has not proven it yet", self.trader.now)
         halted = self.trader.halt(CauseKind.EMERGENCY_STOP, request.reason)
         return halted or self.prove_halt(request.reason)
@@ -238,7 +240,12 @@ class Commands:
     def prove_halt(self, reason: str) -> list[Effect]:
         """Have execution cancel everything and prove it."""
 
+        self._halt_proof = None
+        self._proofs_asked += 1
+
         def finish(reply: Reply | None) -> list[Effect]:
+            self._proofs_asked -= 1
+            self._prove_again_ns = self.trader.now.mono_ns + PROVE_AGAIN_NS
             silent = Done(success=False, code="no_answer", detail="HALTED, but execution does not answer")
             if isinstance(reply, ActionReply):
                 self._halt_proof = Done(success=reply.outcome is Outcome.DONE, code=reply.code, detail=reply.reason)
@@ -248,6 +255,15 @@ class Commands:
             return [self.trader.activity("halt", proof.detail or "nothing rests", success=proof.success)]
 
         return [self._ask("execution", Halt(reason=reason), HALT_NS, finish, door="control")]
+
+    def tend_halt(self) -> list[Effect]:
+        """Have it proven again until it is proven: execution may have been away, or the exchange silent."""
+        proof, trader = self._halt_proof, self.trader
+        is_settled = proof is not None and (proof.success or proof.code == "refused")
+        is_early = trader.now.mono_ns < self._prove_again_ns or "execution" not in trader.world.alive
+        if is_settled or is_early or self._proofs_asked:
+            return []
+        return self.prove_halt(trader.memory.facts.intent_reason)
 
     def _clear_halt(self, command: Command, token: str) -> list[Effect]:
         trader = self.trader

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.clock import NS_PER_MS, NS_PER_S
+from common.errors import BrokenInvariant
 from common.messages import Amend, Book, Market, Place, Pricing, Purpose, State
 from common.trading.admission import Candidate, Reservation, Scene, admit
 from common.trading.book import net_of_own
-from common.trading.exposure import Claim, Exposure, Stake, claim_of_order, option_of
+from common.trading.exposure import Claim, Exposure, MarketExposure, Stake, claim_of_order, option_of
 from common.trading.limits import OrderRate, check_book, expiry_wall_s
 from common.trading.orders import OrderRecord, OrderTerms, open_order
 from common.trading.pricing import price_amend, price_order
@@ -45,6 +46,7 @@ class Gate:
         self._began_ns = executor.now.mono_ns
         self._touched: dict[str, None] = {}  # since the last publication
         self._outdated: dict[str, None] = {}  # since the exposure was last brought up to date
+        self._admitted: tuple[str, MarketExposure] | None = None  # a create, until it is committed
         self._grids: dict[tuple[PriceRange, ...], PriceGrid] = {}
         # Ended orders with fills that the published position, or cash, does not contain yet.
         self._settling = {
@@ -208,6 +210,7 @@ class Gate:
         admitted = admit(candidate, self._scene(market, book, None), self.executor.settings.limits)
         if isinstance(admitted, Refusal):
             return admitted
+        self._admitted = (place.client_order_id, admitted.worst)
         return self._record(place, market, OrderTerms(price_e4, place.qty_e2, expires_wall_ns))
 
     def _record(self, place: Place, market: Market, terms: OrderTerms) -> OrderRecord:
@@ -227,6 +230,16 @@ class Gate:
             self.rate.note_reprice(order.ticker, now_ns)
         self.touch(order.ticker)
         self.refresh()
+        self._check_admitted(order)
+
+    def _check_admitted(self, order: OrderRecord) -> None:
+        """Raise `BrokenInvariant` unless a journaled create exposes us to exactly what the limits were asked about."""
+        admitted, self._admitted = self._admitted, None
+        if admitted is None or admitted[0] != order.client_order_id:
+            return
+        exposed = self.exposure.market(order.ticker)
+        if exposed != admitted[1]:
+            raise BrokenInvariant(f"{order.client_order_id} was admitted with {admitted[1]}, and makes it {exposed}")
 
     # --- amend ---
 

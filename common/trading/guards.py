@@ -58,8 +58,9 @@ class Guards:
             case OrderGroup() if event.number > trader.memory.facts.group_event_number:
                 trader.memory.facts.group_event_number = event.number
                 return self._on_trigger(event, trader) if event.event_type == "triggered" else [trader.memory.keep()]
-            case Reconciliation() if event.confirmed:
-                return self._on_drift(event, trader)
+            case Reconciliation():
+                effects = self._on_drift(event, trader) if event.confirmed else []
+                return effects + self._end_drifts(event, trader)
         return []
 
     def _on_reject(self, order: Order, trader: Trader) -> None:
@@ -98,7 +99,7 @@ class Guards:
         """A difference that two reads confirm: look at everything again, ask the operator, or stop."""
         facts = trader.memory.facts
         effects: list[Effect] = []
-        if any(row.kind == "position" for row in sync.differences):
+        if self._is_new_drift(sync, trader):
             facts.drift_wall_ns = self._recent(facts.drift_wall_ns, trader)
             if len(facts.drift_wall_ns) >= DRIFTS_MAX:
                 return trader.halt(CauseKind.DRIFT, f"{DRIFTS_MAX} confirmed position drifts within an hour")
@@ -110,6 +111,33 @@ class Guards:
             self.question_cash(trader)
             effects.append(trader.memory.keep())
         return effects
+
+    def _is_new_drift(self, sync: Reconciliation, trader: Trader) -> bool:
+        """Say whether a position drifted; one that nobody corrects and that has not changed is no news."""
+        drifts_e2 = {row.key: int(row.exchange) - int(row.ours) for row in sync.differences if row.kind == "position"}
+        if trader.settings.sync.corrections:
+            return bool(drifts_e2)
+        standing_e2 = trader.memory.facts.drifts_standing_e2
+        is_new = any(standing_e2.get(ticker) != drift_e2 for ticker, drift_e2 in drifts_e2.items())
+        standing_e2.update(drifts_e2)
+        return is_new
+
+    def _end_drifts(self, sync: Reconciliation, trader: Trader) -> list[Effect]:
+        """Forget a standing drift once a whole picture shows what we hold: should it come back, it counts again."""
+        standing_e2 = trader.memory.facts.drifts_standing_e2
+        if not standing_e2 or not sync.complete:
+            return []
+        theirs_e2 = {row.ticker: row.position_e2 for row in sync.positions}
+        ours_e2 = {ticker: position.position_e2 for ticker, position in trader.world.positions.items()}
+        told = {row.key for row in sync.differences}
+        ended = [
+            ticker
+            for ticker in standing_e2
+            if ticker not in told and theirs_e2.get(ticker, 0) == ours_e2.get(ticker, 0)
+        ]
+        for ticker in ended:
+            del standing_e2[ticker]
+        return [trader.memory.keep()] if ended else []
 
     def question_cash(self, trader: Trader) -> None:
         """Pause until the operator has looked at cash that nobody can explain."""

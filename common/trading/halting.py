@@ -24,6 +24,9 @@ PATIENCE_NS = 25 * NS_PER_S
 QUIET_NS = 60 * NS_PER_S  # the exchange's cancel-all may also kill what is placed in the minute after it
 
 
+_OBSERVED = Done(success=False, code="refused", detail="halted; mode is observe, so nothing may be cancelled")
+
+
 class Halting:
     """The halt that stands, if any, and its proof: one for everybody who asks."""
 
@@ -56,16 +59,17 @@ class Halting:
 
     def take(self, request: Halt, token: str) -> list[Effect]:
         """Begin, or join, a halt."""
+        effects: list[Effect] = [] if self.reason else [Latch(halted=True, reason=request.reason)]
+        self.reason = self.reason or request.reason
+        if self.executor.settings.exchange.mode == "observe":
+            return [*effects, Answer(token=token, reply=_OBSERVED)]
         now_ns = self.executor.now.mono_ns
         self._tokens.append((token, now_ns + PATIENCE_NS))
         if not self.is_proving:
             self.is_proving = True
             self._acknowledged_ns = self._pictures = self._next_ask_ns = 0
             self._next_cancel_ns = now_ns
-        if self.reason:
-            return []
-        self.reason = request.reason
-        return [Latch(halted=True, reason=request.reason)]
+        return effects
 
     # --- its proof ---
 

@@ -10,6 +10,7 @@ import msgspec
 from common.effects import Checkpoint, Effect, Persist
 from common.messages import Intent
 from common.trading.day import Day
+from common.trading.restoring import take_back
 
 NUMBERS_AHEAD = 1_000  # action numbers reserved at a time, so that none is ever used twice, whatever is lost
 RECORDS_MAX = 2_000  # then the journal is replaced by its last record
@@ -24,6 +25,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     numbers_reserved: int = 0
     unexplained_usd_e6: int = 0  # a cash difference that waits for the operator
     drift_wall_ns: list[int] = []  # confirmed position drifts of the last hour
+    drifts_standing_e2: dict[str, int] = {}  # ticker -> confirmed and counted, and nobody corrects it
     group_trip_wall_ns: list[int] = []  # triggers of our order group in the last hour
     group_resets_wall_ns: dict[int, int] = {}  # shard -> when to reset its triggered order group
     group_event_number: int = 0  # the last event of order groups that was acted on
@@ -35,9 +37,13 @@ class Memory:
 
     def __init__(self, journal_id: str, first_intent: Intent, records: tuple[bytes, ...]) -> None:
         self.journal_id = journal_id
-        self.facts = msgspec.json.decode(records[-1], type=Remembered) if records else Remembered(intent=first_intent)
+        self.facts = Remembered(intent=first_intent)
+        take_back(records, self._take_back)
         self._records = len(records)
         self._last_number = self.facts.numbers_reserved  # those of an earlier life are never used again
+
+    def _take_back(self, record: bytes) -> None:
+        self.facts = msgspec.json.decode(record, type=Remembered)
 
     def keep(self, sync: bool = True) -> Effect:
         """Return the effect that puts the facts, as they are now, on disk."""

@@ -2,6 +2,9 @@
 
 An order is created once and then changed by events alone, so the journal is: created, happened, happened. A checkpoint
 stands for all that came before it. Orders that ended are kept for a while, so that late news finds them.
+
+Before each checkpoint the records since the last one are read back and must give exactly what memory holds: whatever
+changed an order without a record would be lost by the next restart.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from common.trading.event_log import EventLog
 from common.trading.order_events import FillApplied, OrderEvent
 from common.trading.order_life import apply
 from common.trading.orders import OrderRecord, order_message
+from common.trading.restoring import take_back
 
-RECORDS_MAX = 5_000  # then the journal is replaced by a checkpoint
+RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
 EVENTS_IN_CHECKPOINT = 1_000
 ENDED_KEPT = 5_000
 
@@ -95,14 +99,12 @@ class OrderKeeper:
         self.all_cancelled_wall_ns = 0  # when the exchange was last told to cancel everything
         self.last_fill_number = 0  # of the `fill` events that were heard; after a restart, of those applied to orders
         self.last_forgotten = 0  # the number in the id of the newest order that was forgotten
-        self._records = 0
-        for record in records:
-            self._restore(_decode(record))
+        self._since = list(records)  # what the journal holds: the last checkpoint, and what followed
+        take_back(self._since, lambda record: self._restore(_decode(record)))
 
     # --- restoring ---
 
     def _restore(self, record: AnyRecord) -> None:
-        self._records += 1
         match record:
             case Created():
                 self._add(record.order)
@@ -160,12 +162,25 @@ class OrderKeeper:
     # --- writing ---
 
     def _keep(self, record: Record) -> list[Effect]:
-        self._records += 1
-        effects: list[Effect] = [Persist(record=_encode(record), sync=True)]  # others rely on what they hear of it
-        if self._records >= RECORDS_MAX:
-            effects.append(Checkpoint(record=_encode(self._whole())))
-            self._records = 1
+        self._since.append(_encode(record))
+        effects: list[Effect] = [Persist(record=self._since[-1], sync=True)]  # others rely on what they hear of it
+        if len(self._since) >= RECORDS_MAX:
+            whole = self._whole()
+            self._verify(whole)
+            self._since = [_encode(whole)]
+            effects.append(Checkpoint(record=self._since[0]))
         return effects
+
+    def _verify(self, whole: Whole) -> None:
+        """Raise `BrokenInvariant` unless the journal gives what memory holds."""
+        read_back = OrderKeeper(self._since)._whole()
+        # Fills of others are heard and not recorded; each order knows from which number on its own can come.
+        read_back = msgspec.structs.replace(read_back, last_fill_number=whole.last_fill_number)
+        if read_back == whole:
+            return
+        ours, kept = ({order.client_order_id: order for order in each.orders} for each in (whole, read_back))
+        differing = [name for name in {**ours, **kept} if ours.get(name) != kept.get(name)]
+        raise BrokenInvariant(f"the journal does not give the orders that memory holds: {differing[:5] or 'the rest'}")
 
     def _whole(self) -> Whole:
         return Whole(

@@ -56,6 +56,8 @@ class ShardAccount(msgspec.Struct, kw_only=True):
     opening_usd_e6: int  # cash and cost of the positions when the ledger was opened
     external_usd_e6: int = 0
     last_fill_number: int = 0
+    past_realised_usd_e6: int = 0  # of markets that were settled and dropped
+    past_fees_usd_e6: int = 0
 
 
 class LedgerState(msgspec.Struct, kw_only=True):
@@ -87,7 +89,7 @@ class Booked(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The sums over a shard's holdings."""
+    """The sums over a shard's holdings, and of those that are past."""
 
     cost_usd_e6: int
     realised_usd_e6: int
@@ -210,20 +212,25 @@ class Ledger:
         self.check(shard)
 
     def forget(self, ticker: str) -> bool:
-        """Drop a settled market's fill ids; say whether there were any. Its sums stay."""
+        """Drop a settled market; say whether there was one. The account keeps what it came to."""
         holding = self.holdings.get(ticker)
-        if holding is None or holding.settled is None or not holding.fill_numbers:
+        if holding is None or holding.settled is None:
             return False
-        holding.fill_numbers = {}
+        account = self.account(holding.shard)
+        account.past_realised_usd_e6 += holding.realised_usd_e6
+        account.past_fees_usd_e6 += holding.fees_usd_e6
+        del self.holdings[ticker]
+        self.check(holding.shard)
         return True
 
     def sums(self, shard: int) -> Sums:
-        """Add up a shard's holdings."""
+        """Add up a shard's holdings, past ones included."""
         held = [holding for holding in self.holdings.values() if holding.shard == shard]
+        account = self.account(shard)
         return Sums(
             cost_usd_e6=sum(holding.cost_usd_e6 for holding in held),
-            realised_usd_e6=sum(holding.realised_usd_e6 for holding in held),
-            fees_usd_e6=sum(holding.fees_usd_e6 for holding in held),
+            realised_usd_e6=account.past_realised_usd_e6 + sum(holding.realised_usd_e6 for holding in held),
+            fees_usd_e6=account.past_fees_usd_e6 + sum(holding.fees_usd_e6 for holding in held),
             open_positions=sum(1 for holding in held if holding.position_e2),
         )
 

@@ -82,7 +82,7 @@ def _correct_position(books: BooksOfRecord, difference: Difference, sync: Reconc
     shard = row.shard if row else holding.shard if holding else 0
     if books.position_e2(ticker) != int(difference.ours) or not books.ledger.is_open(shard):
         return []
-    if holding is not None and holding.settled is not None:
+    if ticker in books.settled_wall_ns:
         return []
     adopted = Adopted(
         ticker=ticker, shard=shard, position_e2=row.position_e2 if row else 0, cost_usd_e6=row.cost_usd_e6 if row else 0

@@ -62,8 +62,11 @@ class ToyProcess:
 
     def ask(self, request: Request, timeout_s: float = 10.0) -> Reply:
         """Ask it something, as who may."""
-        sender = "coordinator" if isinstance(request, GroupReset) else "cli"
-        return ask(self.run_dir, self.role, request, timeout_s, sender=sender)
+        if not isinstance(request, GroupReset):
+            return ask(self.run_dir, self.role, request, timeout_s)
+        present = self.run_dir.locks / "coordinator.epoch"
+        epoch = int(present.read_text()) if present.exists() else 0
+        return ask(self.run_dir, self.role, request, timeout_s, sender="coordinator", epoch=epoch)
 
     def tell(self, reason: str) -> None:
         """Tell it to misbehave; it may end without an answer."""

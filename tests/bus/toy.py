@@ -17,6 +17,7 @@ from common.clock import NS_PER_MS, Now
 from common.effects import Answer, Asked, Core, Delivered, Effect, Log, Persist, Publish, Start, Wake, WakeAt
 from common.errors import BrokenInvariant
 from common.messages import Activity, Book, Done, GroupReset, Halt
+from common.trading.restoring import take_back
 from tests.bus.toy_events import FillOwner, FillReader
 
 
@@ -52,12 +53,15 @@ class Toy:
 
     def _start(self, start: Start, now: Now) -> list[Effect]:
         self.random = random.Random(start.entropy)
-        self.count = max([0, *(msgspec.json.decode(record, type=Counted).count for record in start.restored)])
+        take_back(start.restored, self._take_back)
         said = {"count": self.count, "latched": start.latched, "journal_id": start.journal_id}
         first: list[Effect] = [Log(level="info", event="counting", fields=dict(said)), WakeAt(mono_ns=now.mono_ns)]
         if self.behaviour == "crash":
             raise KeyError("told to crash")
         return first
+
+    def _take_back(self, record: bytes) -> None:
+        self.count = msgspec.json.decode(record, type=Counted).count
 
     def _tick(self, now: Now) -> list[Effect]:
         """Publish something that depends on everything a core is given."""

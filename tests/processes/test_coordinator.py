@@ -11,6 +11,7 @@ from common.effects import (
     Latch,
     Latched,
     PeerGone,
+    PeerUp,
     Unanswered,
 )
 from common.messages import (
@@ -273,6 +274,30 @@ def test_halt_latches_proves_and_refuses_everything_but_clear() -> None:
     assert [reply.success for reply in answers(effects, token)] == [True]  # type: ignore[attr-defined]
     assert Latch(halted=False, reason="looked at it") in effects
     assert stage.state is State.IDLE
+
+
+def test_a_halt_that_nobody_could_prove_is_proven_as_soon_as_execution_is_back() -> None:
+    stage = Stage().ready()
+    stage.give(PeerGone(process="execution", reason="test"))
+    effects = stage.give(Latched(reason="trader halt"))
+    assert stage.state is State.HALTED
+    [ask] = stage.asked(effects, Halt)
+    stage.give(Unanswered(request_id=ask.request_id, reason="not connected", maybe_delivered=False))
+    assert stage.asked(stage.wait(20), Halt) == []
+    [ask] = stage.asked(stage.give(PeerUp(process="execution", session="e2")), Halt)
+    unproven = Done(success=False, code="unproven", detail="it is not proven yet")
+    stage.give(Answered(request_id=ask.request_id, reply=unproven))
+    assert stage.asked(stage.wait(4.5), Halt) == []
+    [ask] = stage.asked(stage.wait(1), Halt)
+    stage.give(Answered(request_id=ask.request_id, reply=Done(success=True, detail="nothing rests")))
+    assert stage.asked(stage.wait(60), Halt) == []
+
+
+def test_a_halt_that_may_cancel_nothing_is_not_asked_for_again() -> None:
+    stage = Stage().ready()
+    [ask] = stage.asked(stage.give(Latched(reason="crash")), Halt)
+    stage.give(Answered(request_id=ask.request_id, reply=Done(success=False, code="refused", detail="observe")))
+    assert stage.asked(stage.wait(60), Halt) == []
 
 
 def test_a_latch_on_disk_halts_the_next_life_and_a_running_one() -> None:

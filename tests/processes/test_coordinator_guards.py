@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from common.clock import Now
 from common.effects import (
     Answered,
@@ -24,12 +26,13 @@ from common.messages import (
     Position,
     Pricing,
     Purpose,
+    ReadPosition,
     Reconciliation,
     State,
     SyncNow,
     TraderState,
 )
-from common.settings import ExitSettings, Settings
+from common.settings import ExitSettings, Settings, SyncSettings
 from common.units import USD_ONE_E6
 from tests.processes.coordinator_stage import (
     TICKER,
@@ -239,6 +242,80 @@ def test_confirmed_position_drift_recalibrates_and_halts_the_third_time() -> Non
             stage.answer_sync(effects)
             assert stage.state is State.READY
     assert stage.state is State.HALTED
+
+
+def drifted(theirs_e2: int, ours_e2: int = 100) -> Reconciliation:
+    """Return a confirmed picture in which the exchange holds something else than we do."""
+    return msgspec.structs.replace(
+        reconciliation("position", str(ours_e2), str(theirs_e2)), positions=listed(theirs_e2)
+    )
+
+
+def listed(position_e2: int) -> tuple[ReadPosition, ...]:
+    """Return the exchange's list of positions."""
+    return (
+        ReadPosition(
+            ticker=TICKER, position_e2=position_e2, cost_usd_e6=0, realised_usd_e6=0, fees_usd_e6=0
+        ),
+    )  # fmt: skip
+
+
+def quiet(theirs_e2: int, complete: bool = True) -> Reconciliation:
+    """Return a picture in which nothing that could be compared differs."""
+    return msgspec.structs.replace(
+        reconciliation("position", "0", "0"), differences=(), confirmed=False, complete=complete,
+        positions=listed(theirs_e2),
+    )  # fmt: skip
+
+
+def uncorrected() -> Stage:
+    """Return a coordinator that trades while sync corrects nothing; we hold one contract."""
+    stage = Stage(Settings(sync=SyncSettings(corrections=False))).ready()
+    stage.give(Position(ticker=TICKER, position_e2=100, cost_usd_e6=0))
+    return stage
+
+
+def drift_and_calibrate(stage: Stage, theirs_e2: int) -> None:
+    """Let a new drift be confirmed, and the calibration that it asks for succeed."""
+    effects = stage.give(drifted(theirs_e2)) + stage.wait(0.25)
+    assert stage.state is State.CALIBRATING
+    stage.answer_sync(effects)
+    assert stage.state is State.READY
+
+
+def test_drift_that_nobody_corrects_counts_once_however_often_it_is_confirmed() -> None:
+    stage = uncorrected()
+    drift_and_calibrate(stage, 200)
+    for _ in range(5):
+        stage.give(drifted(200))
+        stage.wait(0.5)
+        assert stage.state is State.READY
+    # It moves along with our own trades, and rounds in which the market was busy or a read failed tell nothing.
+    stage.give(Position(ticker=TICKER, position_e2=300, cost_usd_e6=0))
+    for sync in (quiet(400), quiet(300, complete=False), drifted(400, 300)):
+        stage.give(sync)
+        stage.wait(0.5)
+        assert stage.state is State.READY
+    assert len(stage.core.memory.facts.drift_wall_ns) == 1
+
+
+def test_drift_that_changes_or_comes_back_counts_again_and_halts_the_third_time() -> None:
+    stage = uncorrected()
+    drift_and_calibrate(stage, 200)
+    drift_and_calibrate(stage, 300)
+    stage.give(quiet(100))  # it is gone
+    assert stage.core.memory.facts.drifts_standing_e2 == {}
+    stage.give(drifted(300))
+    stage.wait(0.25)
+    assert stage.state is State.HALTED
+
+
+def test_standing_drift_is_known_to_the_next_life() -> None:
+    stage = uncorrected()
+    stage.give(drifted(200))
+    after = stage.restart()
+    assert after.core.memory.facts.drifts_standing_e2 == {TICKER: 100}
+    assert len(after.core.memory.facts.drift_wall_ns) == 1
 
 
 def test_unexplained_cash_waits_for_the_operator_also_after_a_restart() -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from common.clock import NS_PER_MS, NS_PER_S
 from common.effects import Latched, Persist, RestCall, Retire, SubjectStale
+from common.errors import BrokenInvariant
 from common.kalshi.calls import ORDERS
-from common.messages import MarketMode, Order, OrderState, Pricing, Purpose, RateLimits, State
+from common.messages import MarketMode, Order, OrderState, Place, Pricing, Purpose, RateLimits, State
 from common.settings import ExchangeSettings, LimitSettings, Settings
+from common.trading.orders import OrderRecord
 from common.trading.refusals import Code
 from common.units import USD_ONE_E6
 from tests.processes.execution_stage import (
@@ -351,6 +353,42 @@ def test_an_order_that_ended_is_counted_until_its_fills_are_contained() -> None:
     stage.give(position(300, last_fill_number=5), account(last_fill_number=5))
     assert stage.core.gate.exposure.market(TICKER).highest_e2 == 300
     assert stage.core.gate.exposure.claims(TICKER) == ()
+
+
+@pytest.mark.parametrize("is_position_first", [True, False])
+def test_the_reservation_of_an_ended_order_stands_until_both_position_and_cash_contain_its_fills(
+    is_position_first: bool,
+) -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    order = stage.rest_one(qty_e2=300)
+    stage.give(fill(order, 300, number=5))
+    stage.give()
+    whole = stage.core.gate.exposure.reserved_usd_e6(0)
+    assert whole > 300 * 4_900
+    news = [position(300, last_fill_number=5), account(last_fill_number=5)]
+    first, second = news if is_position_first else reversed(news)
+    stage.give(first, account(last_fill_number=4) if is_position_first else position(0, last_fill_number=4))
+    assert stage.core.gate.exposure.reserved_usd_e6(0) == whole
+    stage.give(second)
+    assert stage.core.gate.exposure.reserved_usd_e6(0) == 0
+
+
+def test_an_order_that_exposes_to_more_than_was_admitted_is_a_broken_invariant() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    gate, keeper = stage.core.gate, stage.core.keeper
+    admitted = gate.place(
+        Place(
+            client_order_id="t2-j-9", ticker=TICKER, side="bid", qty_e2=100, pricing=Pricing.PASSIVE,
+            purpose=Purpose.OPEN, epoch=1, state=State.READY, decided_mono_ns=stage.mono_ns,
+        )
+    )  # fmt: skip
+    assert isinstance(admitted, OrderRecord)
+    admitted.terms = msgspec.structs.replace(admitted.terms, total_e2=200)
+    keeper.create(admitted, stage.now.wall_ns)
+    with pytest.raises(BrokenInvariant, match="t2-j-9 was admitted with"):
+        gate.commit(admitted)
 
 
 def test_foreign_orders_are_counted_and_shown() -> None:

@@ -22,7 +22,7 @@ from common.messages import (
     State,
     SyncNow,
 )
-from common.settings import LimitSettings, Settings
+from common.settings import ExchangeSettings, LimitSettings, Settings
 from common.trading import order_keeper
 from tests.processes.execution_stage import (
     GROUP,
@@ -312,6 +312,30 @@ def test_a_halt_is_not_proven_while_an_order_may_still_take_effect() -> None:
     reply = stage.reply(token)
     assert isinstance(reply, Done)
     assert (reply.success, reply.code) == (False, "unproven")
+
+
+def test_a_halt_in_observe_mode_latches_sends_nothing_and_says_so() -> None:
+    stage = ExecutionStage(Settings(exchange=ExchangeSettings(mode="observe")))
+    stage.open()
+    reply = stage.reply(halt(stage))
+    assert isinstance(reply, Done)
+    assert (reply.success, reply.code) == (False, "refused")
+    assert "observe" in reply.detail
+    assert any(isinstance(effect, Latch) and effect.halted for effect in stage.said)
+    stage.live_on(30)
+    assert stage.calls() == []
+
+
+def test_once_latched_by_somebody_else_it_refuses_orders_and_takes_ours_away() -> None:
+    stage = resting()
+    stage.give(Latched(reason="trader halt"))
+    assert len(stage.cancels()) == 1
+    refusal = stage.action_reply(stage.place(ticker=OTHER))
+    assert (refusal.code, refusal.reason) == ("state", "halted: trader halt")
+    assert stage.refused(stage.amend()) == "state"
+    stage.live_on(60)
+    assert stage.refused(stage.place(ticker=OTHER)) == "state"
+    assert [call.path for call in stage.calls(ORDERS) if call.method != "DELETE"] == [ORDERS]
 
 
 def test_after_a_cancel_of_everything_no_order_leaves_for_a_minute_whatever_happens_to_us() -> None:

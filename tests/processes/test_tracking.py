@@ -478,7 +478,7 @@ def test_a_market_that_settled_long_ago_is_let_go_and_its_old_fills_do_not_come_
     began_ns = desk.stage.now.wall_ns
     desk.leap(4_000)
     assert ("position", CENT) in desk.tracking.retired
-    assert desk.core.books.ledger.holdings[CENT].fill_numbers == {}
+    assert CENT not in desk.core.books.ledger.holdings
     desk.core.backfills.want(began_ns - 100 * NS_PER_S)
     desk.stage.pass_time(5)
     assert len(desk.tracking.said(Fill)) == 1

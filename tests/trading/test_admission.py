@@ -9,7 +9,7 @@ from common.clock import NS_PER_S, Now
 from common.messages import Book, Market, MarketMode, Pricing, Purpose
 from common.settings import LimitSettings
 from common.trading.admission import Candidate, Reservation, Scene, admit
-from common.trading.exposure import Claim, Exposure, Stake, option_of
+from common.trading.exposure import Claim, Exposure, MarketExposure, Stake, option_of
 from common.trading.limits import OrderRate
 from common.trading.refusals import Code, Refusal
 
@@ -78,7 +78,11 @@ def test_fine_order_is_admitted_with_its_reservation():
         claim=Claim(key="t2-a-1", ticker="M", side="bid", options=(option,)),
         reserved_usd_e6=4900 * 500 + option.fee_usd_e6,
         is_reducing=False,
-    )
+        worst=MarketExposure(
+            reserved_usd_e6=4900 * 500 + option.fee_usd_e6, highest_e2=500, lowest_e2=0,
+            worst_loss_usd_e6=4900 * 500 + option.fee_usd_e6,
+        ),
+    )  # fmt: skip
 
 
 OPENING_REFUSALS = [
