@@ -357,8 +357,11 @@ class Feed:
             self.reads.add(f"audit/{ticker}", calls.orderbook(ticker), self._on_audit)
 
     def _on_status(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
+        was_open = self.exchange.is_open
         self.exchange.note_status(answer, now.wall_ns)
-        return []
+        if was_open or not self.exchange.is_open or self.exchange.stream_up:
+            return []
+        return [StreamReset(stream=STREAM, reason="the exchange is back")]  # ends the pause between two tries
 
     def _look_at(self, ticker: str, chosen: bool) -> None:
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:

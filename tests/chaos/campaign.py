@@ -37,6 +37,7 @@ SETTINGS = {
     "limits.unknown_age_s": 3_600,
 }
 RECOVERY_S = 120.0  # then it did not recover
+SLOW_S = 5.0  # a recovery that takes longer is told in detail
 AT_REST_S = 90.0  # an unknown order is proven after the signature's window, 15 s, and 5 s more
 COMPARE_EVERY_KILLS = 25
 HALTS_BY_DESIGN = (CauseKind.TRIES_EXHAUSTED, CauseKind.ORDER_GROUP, CauseKind.LOSS_LIMIT)
@@ -106,6 +107,7 @@ class Campaign:
         watch.listen(each.pause_s)
         if each.hold is not None:
             striker.fault(each.hold)
+        watch.story.clear()
         kills = [striker.kill(victim, each.hold is not None and not i) for i, victim in enumerate(each.victims)]
         watch.listen(each.aftermath_s)
         return kills
@@ -132,7 +134,7 @@ class Campaign:
             return self._recover(striker, watch, [])
         striker.end_start()
         at_ns = (back_ns[0], watch.trading_ns, watch.acknowledged_ns)
-        return Recovery(*(max(0, each_ns - struck_ns) / NS_PER_S for each_ns in at_ns))
+        return Recovery(*(max(0, each_ns - struck_ns) / NS_PER_S for each_ns in at_ns), struck_ns)
 
     def _restart_after_halt(self, watch: Watch) -> None:
         """Do what an operator does, where a halt is what DESIGN demands."""
@@ -185,6 +187,9 @@ class Campaign:
         beside = f" with {', '.join([*faults, *frozen])}" if faults or frozen else ""
         done = f"{striker.kills.total():>4}/{self._kills}"
         self._say(f"{done}  {watch.state:<8} {recovery.total_s:5.1f} s after {what}{beside} ({recovery})")
+        if recovery.total_s > SLOW_S:
+            for at_ns, words in watch.story:
+                self._say(f"{'':<16}{(at_ns - recovery.struck_ns) / NS_PER_S:+7.2f} s  {words}")
 
     def _sum_up(self, striker: Striker) -> None:
         report = self.report

@@ -26,11 +26,12 @@ class Recovery(NamedTuple):
     back_s: float  # every killed process was heard again
     trading_s: float  # READY or ACTING; 0 where it was never left
     order_s: float  # an order that was decided after the strike was acknowledged
+    struck_ns: int  # when the last strike was
 
     @property
     def total_s(self) -> float:
         """When all of it was."""
-        return max(self)
+        return max(self.back_s, self.trading_s, self.order_s)
 
     def __str__(self) -> str:
         return f"back {self.back_s:.1f}, trading {self.trading_s:.1f}, order {self.order_s:.1f}"
@@ -100,7 +101,7 @@ class Report:
 
 
 def _line(name: str, kills: int, mid_request: int, recoveries: list[Recovery]) -> str:
-    parts = zip(*((*each, each.total_s) for each in recoveries), strict=True)
+    parts = zip(*((each.back_s, each.trading_s, each.order_s, each.total_s) for each in recoveries), strict=True)
     columns = "".join(f"{median(part):>8.1f} / {percentile(list(part), 99):<4.1f}" for part in parts)
     return f"{name:<14}{kills:>6}{mid_request:>16}{len(recoveries):>12}{columns}"
 

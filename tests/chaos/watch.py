@@ -25,6 +25,7 @@ class Watch:
     def __init__(self, run_dir: RunDir) -> None:
         self._tap = Tap(run_dir, ["order/", "trader_state/", "heartbeat/"], queue_max=100_000)
         self.trader: TraderState | None = None
+        self.story: list[tuple[int, str]] = []  # when the trader told what, since it was last begun anew
         self.pids: dict[str, int] = {}
         self.beats_ns: dict[str, int] = {}  # when a process was last heard
         self.trading_ns = 0  # since when it trades
@@ -55,6 +56,8 @@ class Watch:
                     self._on_state(msgspec.json.decode(body, type=TraderState))
                 case "heartbeat":
                     beat = msgspec.json.decode(body, type=Heartbeat)
+                    if self.pids.get(beat.process, beat.pid) != beat.pid:
+                        self.story.append((now_ns, f"{beat.process} is heard again"))
                     self.pids[beat.process], self.beats_ns[beat.process] = beat.pid, now_ns
 
     def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -74,6 +77,11 @@ class Watch:
         if trader.state in _TRADING and (self.trader is None or self.trader.state not in _TRADING):
             self.trading_ns = trader.since_mono_ns
         self.trader = trader
+        causes = [f"{cause.kind}: {cause.detail}" for cause in trader.causes]
+        steps = [f"{step.step} {step.status} {step.detail}".rstrip() for step in trader.steps]
+        words = "; ".join([trader.state.value, *causes, *(steps[-1:] if trader.state is State.CALIBRATING else ())])
+        if not self.story or self.story[-1][1] != words:
+            self.story.append((clock.mono_ns(), words))
 
     def _on_order(self, order: Order, now_ns: int) -> None:
         if order.state in _UNDER_WAY:

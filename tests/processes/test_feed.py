@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.effects import RestCall, RestReply, StreamDown, StreamFrame
+from common.effects import RestCall, RestReply, StreamDown, StreamFrame, StreamReset
 from common.messages import Book, Exchange, Market, MarketMode, Position, RateLimits, Trade
 from common.paper.model import AddEvent, AddSeries, EventSpec, MarketAction, Series, SetPause
 from common.paper.sessions import StreamError
@@ -555,6 +556,24 @@ def test_lifecycle_news_lost_in_a_gap_is_read_again() -> None:
     stage.pass_time(1)
     assert feed.last(Market, CENT).mode is MarketMode.BLOCKED
     assert feed.core.counters()["lifecycle_gaps"] == 1
+
+
+@pytest.mark.parametrize("away", ["unreachable", "closed"])
+def test_the_stream_is_tried_at_once_when_the_exchange_is_back(away: str) -> None:
+    stage, feed = running()
+    pause = SetPause(kind="exchange", paused=True)
+    if away == "unreachable":
+        stage.faults.append(lose("/exchange/status"))
+    else:
+        stage.paper.apply(pause)
+    stage.cut("feed", "market", reconnect=False)
+    stage.pass_time(5)
+    assert StreamReset not in map(type, feed.effects)
+    stage.faults.clear()
+    stage.paper.apply(msgspec.structs.replace(pause, paused=False))
+    stage.until(lambda: StreamReset in map(type, feed.effects), 2.5)
+    stage.pass_time(5)
+    assert [type(effect) for effect in feed.effects].count(StreamReset) == 1
 
 
 def test_markets_are_read_again_after_a_reconnect() -> None:
