@@ -133,8 +133,12 @@ class Campaign:
             self._restart_after_halt(watch)
             return self._recover(striker, watch, [])
         striker.end_start()
-        at_ns = (back_ns[0], watch.trading_ns, watch.acknowledged_ns)
-        return Recovery(*(max(0, each_ns - struck_ns) / NS_PER_S for each_ns in at_ns), struck_ns)
+        return Recovery(
+            back_s=_seconds(back_ns[0] - struck_ns),
+            trading_s=_seconds(watch.trading_ns - struck_ns),
+            order_s=_seconds(watch.acknowledged_ns - struck_ns),
+            struck_ns=struck_ns,
+        )
 
     def _restart_after_halt(self, watch: Watch) -> None:
         """Do what an operator does, where a halt is what DESIGN demands."""
@@ -196,6 +200,10 @@ class Campaign:
         report.kills, report.mid_request, report.freezes = striker.kills, striker.mid_request, striker.freezes
         report.asked, report.injected = striker.asked, striker.injected
         report.findings += crashes(self.group.run_dir)
+
+
+def _seconds(ns: int) -> float:
+    return max(0, ns) / NS_PER_S
 
 
 def say(line: str) -> None:

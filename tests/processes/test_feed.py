@@ -421,6 +421,25 @@ def test_only_markets_of_the_chosen_series_are_watched() -> None:
     assert feed.paths().count("/markets") >= 1
 
 
+def test_discovery_that_could_not_read_is_tried_again_soon() -> None:
+    stage = Stage()
+    stage.quote(CENT)
+    stage.faults.append(refuse("/markets", 503, times=3))
+    feed = run_feed(stage, discovery_interval_s=600)
+    stage.until(lambda: is_tradable(feed, CENT), 10)
+
+
+def test_discovery_looks_at_once_when_the_exchange_is_back() -> None:
+    stage = Stage()
+    stage.quote(CENT)
+    stage.faults += [lose("/exchange/status"), lose("/markets")]
+    feed = run_feed(stage, discovery_interval_s=600)
+    stage.pass_time(30)
+    assert feed.paths().count("/markets") <= 16
+    stage.faults.clear()
+    stage.until(lambda: is_tradable(feed, CENT), 4)
+
+
 def test_discovery_takes_the_busiest_that_are_fit_and_no_more_than_there_is_room_for() -> None:
     stage = Stage()
     for number in range(6):
