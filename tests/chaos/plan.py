@@ -17,7 +17,7 @@ WRITE_ENDS = ("execution", "exchange")  # a write under way has these two ends
 
 _VICTIMS = {name: 3 if name in WRITE_ENDS else 2 for name in PROCESSES} | {SUPERVISORD: 1}
 _MID_REQUEST = {"execution": 4, "exchange": 4, SUPERVISORD: 1}
-_MID_REQUEST_SHARE = 0.34  # of the rounds; not every one of them finds a write under way
+_MID_REQUEST_SHARE = 0.4  # of the rounds; not every one of them finds a write under way
 _FAULTY_SHARE = 0.5
 _FREEZE_SHARE = 0.15
 _DOUBLE_SHARE = 0.1

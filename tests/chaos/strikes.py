@@ -45,8 +45,8 @@ class Striker:
         self.mid_request: Counter[str] = Counter()
         self.freezes: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()  # faults by kind
-        self.injected: Counter[str] = Counter()  # how often they took effect, as far as the exchange lived to tell
         self.has_faults = False  # since the last clearing
+        self._took_effect: dict[tuple[int, int], tuple[str, int]] = {}  # exchange's life, fault -> kind, how often
         self._scenario = scenario
         self._starting: subprocess.Popen[bytes] | None = None
 
@@ -131,11 +131,20 @@ class Striker:
     def clear(self) -> None:
         """End every fault, and count which of them took effect."""
         body = wait_for(lambda: self._control("DELETE", "/faults"), _PATIENCE_S)
+        life = self._pid("exchange")
         for row in msgspec.json.decode(body, type=FaultList).faults:
-            self.injected[kind_of(row.fault)] += row.injected
+            self._took_effect[life, row.id] = kind_of(row.fault), row.injected
         for end in ENDS:
             self._control("POST", "/actions", end)
         self.has_faults = False
+
+    @property
+    def injected(self) -> Counter[str]:
+        """How often faults took effect, by kind, as far as the exchange lived to tell."""
+        injected: Counter[str] = Counter()
+        for kind, times in self._took_effect.values():
+            injected[kind] += times
+        return injected
 
     def _control(self, method: str, path: str, fault: AnyFault | None = None) -> bytes:
         """Return the exchange's answer, b"" where it says no or is not there."""
