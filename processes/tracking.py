@@ -134,7 +134,7 @@ class Tracking:
             case Exchange():
                 return self._on_exchange(message)
             case StreamUp():
-                self._on_up(message)
+                self._on_up(message, now)
             case StreamDown():
                 return self._on_down(message, now)
             case Start():
@@ -189,10 +189,10 @@ class Tracking:
 
     # --- the stream ---
 
-    def _on_up(self, up: StreamUp) -> None:
+    def _on_up(self, up: StreamUp, now: Now) -> None:
         self.connection, self.stream_up, self.stream_reason = up.connection, True, ""
         self.subscriptions.connected()
-        self.rounds.want("private stream connected")  # orders may have ended unheard
+        self.rounds.want_unless_one_comes("private stream connected", now)  # orders may have ended unheard
 
     def _on_down(self, down: StreamDown, now: Now) -> list[Effect]:
         """Remember from when on fills may have been missed."""
@@ -293,6 +293,7 @@ class Tracking:
         self._count(effects, now)
         if sync.complete:
             self.reconciled_ns = max(self.reconciled_ns, sync.sent_mono_ns)
+            self.rounds.note_round(sync.sent_mono_ns)
             self.booked = True
             if not all(self.books.ledger.is_open(shard) for shard in sync.cash_usd_e6):
                 self.rounds.want("the books are not open yet")

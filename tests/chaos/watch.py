@@ -102,6 +102,6 @@ class Watch:
         self._writes.clear()
 
     def trades_since(self, since_ns: int) -> bool:
-        """Say whether the trader trades, and an order that was decided since then is at the exchange."""
+        """Say whether the trader trades, and a later order, decided in this state, is acknowledged."""
         trades = self.trader is not None and self.trader.state in _TRADING
-        return trades and self.decided_ns > since_ns
+        return trades and self.decided_ns > max(since_ns, self.trading_ns)

@@ -364,13 +364,13 @@ def test_a_repeated_fill_changes_nothing() -> None:
 
 def test_a_reconnect_reads_what_happened_meanwhile_after_it_is_subscribed_again() -> None:
     desk = Desk(corrections=False).open()
-    desk.stage.pass_time(1)
+    desk.stage.pass_time(8)  # what the first connection wanted is over
     before = desk.core.backfills.asked
     desk.stage.cut("tracking", "private")
     desk.buy("2.00")
     desk.stage.pass_time(0.5)
     assert not desk.tracking.last(Account).stream_up
-    desk.stage.pass_time(2)
+    desk.stage.pass_time(3)
     assert desk.core.backfills.asked == before + 1
     assert desk.tracking.last(Account).stream_up
     assert desk.tracking.last(Fill).via == "backfill"
@@ -670,8 +670,9 @@ def test_fills_while_tracking_was_dead_are_read_again_although_there_was_none_be
     desk.assert_equal()
 
 
-def test_tracking_asks_sync_for_a_round_when_it_connects() -> None:
+def test_tracking_asks_sync_for_a_round_soon_after_it_connects() -> None:
     desk = Desk().open()
+    desk.stage.pass_time(2)
     assert next(ask.request for ask in desk.tracking.asked) == SyncNow(reason="private stream connected")
 
 
