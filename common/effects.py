@@ -244,7 +244,7 @@ class StreamSend(Effect, frozen=True, kw_only=True):
 
 
 class StreamReset(Effect, frozen=True, kw_only=True):
-    """Drop a stream's connection and make a new one."""
+    """Drop a stream's connection and make a new one; where there is none, try again at once."""
 
     stream: str
     reason: str

@@ -63,7 +63,8 @@ PROCESSES: dict[str, Process] = {
         ),
         Process(
             name="tracking", job="private stream: fills, positions, cash, P&L", priority=20, journal=True,
-            reads=("book", "market", "order", "reconciliation", "rate_limits"), asks=("sync",), streams=("private",),
+            reads=("book", "market", "exchange", "order", "reconciliation", "rate_limits"), asks=("sync",),
+            streams=("private",),
         ),
         Process(
             name="feed", job="market data stream, books, discovery, exchange status, clock", priority=30,

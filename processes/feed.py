@@ -73,6 +73,7 @@ TICK_NS = NS_PER_S // 4
 STATUS_EVERY_NS = NS_PER_S
 STATUS_TIMEOUT_NS = 2 * NS_PER_S
 NEW_MARKET_NS = 2 * NS_PER_S  # after the stream's word of it, and again: REST does not know it at once
+DISCOVERY_RETRY_NS = 2 * NS_PER_S  # after a listing that could not be read
 NEW_MARKET_PATIENCE_NS = 60 * NS_PER_S
 OFFSET_WARN_MS = 1_000.0
 
@@ -359,8 +360,14 @@ class Feed:
 
     def _on_status(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
         self.reads.outcome_of(call, answer)  # to be counted if it is unreadable
+        was_open = self.exchange.is_open
         self.exchange.note_status(answer, now.wall_ns)
-        return []
+        if was_open or not self.exchange.is_open:
+            return []
+        self.next_discovery_ns = now.mono_ns
+        if self.exchange.stream_up:
+            return []
+        return [StreamReset(stream=STREAM, reason="the exchange is back")]  # ends the pause between two tries
 
     def _look_at(self, ticker: str, chosen: bool) -> None:
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
@@ -417,6 +424,8 @@ class Feed:
                     next_cursor = pager.add(outcome.value)
                 except WireError as error:  # there are too many, or they go in circles: choose among those read
                     effects.append(Log(level="warning", event="discovery_stopped", fields={"reason": str(error)}))
+            else:
+                self.next_discovery_ns = min(self.next_discovery_ns, now.mono_ns + DISCOVERY_RETRY_NS)
             if next_cursor and pager.pages < self.settings.feed.discovery_pages:
                 self._read_listing(series, next_cursor, pager, found)
                 return effects

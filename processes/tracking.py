@@ -1,6 +1,7 @@
 """tracking: what we hold, from the private stream: every fill once, every micro-dollar accounted for.
 
-Reads   book and market (marks, ends), order (attribution), reconciliation (opening, missed fills, payouts, drift)
+Reads   book and market (marks, ends), order (attribution), reconciliation (opening, missed fills, payouts, drift),
+        exchange (when to try the stream again)
 Writes  fill, settlement, external, account_order, order_group (all numbered and on disk), position, account
 Holds   the ledger and the events, in its journal; restored before anything else is heard
 Stops   at once; what the stream says meanwhile is read again by a backfill
@@ -55,6 +56,7 @@ from common.messages import (
     CauseKind,
     Error,
     EventsSince,
+    Exchange,
     Market,
     Order,
     Position,
@@ -93,6 +95,7 @@ class Tracking:
         self.subscriptions = Subscriptions()
         self.connection = 0
         self.stream_up = False
+        self.shards_open: dict[int, bool] = {}  # as the feed told last
         self.stream_reason = "not connected yet"
         self.position_doubts = Doubts()  # by ticker
         self.order_doubts = Doubts()  # by order id
@@ -128,8 +131,10 @@ class Tracking:
                 return self._on_reply(message.request_id, None, now)
             case Asked(request=EventsSince() as request):
                 return [Answer(token=message.token, reply=self.books.answer(request))]
+            case Exchange():
+                return self._on_exchange(message)
             case StreamUp():
-                self._on_up(message)
+                self._on_up(message, now)
             case StreamDown():
                 return self._on_down(message, now)
             case Start():
@@ -184,10 +189,10 @@ class Tracking:
 
     # --- the stream ---
 
-    def _on_up(self, up: StreamUp) -> None:
+    def _on_up(self, up: StreamUp, now: Now) -> None:
         self.connection, self.stream_up, self.stream_reason = up.connection, True, ""
         self.subscriptions.connected()
-        self.rounds.want("private stream connected")  # orders may have ended unheard
+        self.rounds.want_unless_one_comes("private stream connected", now)  # orders may have ended unheard
 
     def _on_down(self, down: StreamDown, now: Now) -> list[Effect]:
         """Remember from when on fills may have been missed."""
@@ -203,6 +208,15 @@ class Tracking:
             )  # fmt: skip
             effects.append(Publish(topic="error", message=error))
         return effects
+
+    def _on_exchange(self, exchange: Exchange) -> list[Effect]:
+        """Try the stream again at once when a shard is back; its pause between two tries may be long by now."""
+        is_back = exchange.reachable and exchange.exchange_active
+        was_away = not self.shards_open.get(exchange.shard, True)
+        self.shards_open[exchange.shard] = is_back
+        if not (is_back and was_away) or self.stream_up:
+            return []
+        return [StreamReset(stream=STREAM, reason="the exchange is back")]
 
     def _on_frame(self, message: StreamFrame, now: Now) -> list[Effect]:
         if message.connection != self.connection:
@@ -279,6 +293,7 @@ class Tracking:
         self._count(effects, now)
         if sync.complete:
             self.reconciled_ns = max(self.reconciled_ns, sync.sent_mono_ns)
+            self.rounds.note_round(sync.sent_mono_ns)
             self.booked = True
             if not all(self.books.ledger.is_open(shard) for shard in sync.cash_usd_e6):
                 self.rounds.want("the books are not open yet")

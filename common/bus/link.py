@@ -12,20 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from common import clock, effects, endpoints
-from common.clock import NS_PER_S
 from common.config import Config
 from common.effects import Effect, Input
 from common.endpoints import Endpoints, NoPaperExchange
-from common.kalshi import stream as wire
 from common.kalshi.auth import Signer
 from common.kalshi.keyfile import load_signer
-from common.kalshi.outcomes import Answer
-from common.kalshi.rest import RestClient, Timeouts
 from common.registry import Process
-from common.settings import TimeoutSettings
+
+if TYPE_CHECKING:
+    from common.bus.rest_link import RestLink
+    from common.bus.stream_link import StreamLink
 
 CALLS_MAX = 256  # under way at once; one more fails unsent
 _PROGRESS_S = 0.1
@@ -58,8 +57,11 @@ class Link:
         # Where the configuration alone says everything, what is wrong with it is said at once.
         is_paper = config.settings.exchange.environment == "paper"
         self._access = None if is_paper else find_access(process, config)
-        self._client: RestClient | None = None
-        self._streams: dict[str, wire.Stream] = {}
+        # Each library costs tenths of a second at every restart, so only those that this process uses are imported.
+        self._rest_kind = _rest_kind() if process.rest != "none" else None
+        self._stream_kind = _stream_kind() if process.streams else None
+        self._rest: RestLink | None = None
+        self._streams: dict[str, StreamLink] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._progress_ns = clock.read().mono_ns
         self._calls_under_way = 0
@@ -81,8 +83,8 @@ class Link:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.__aexit__(None, None, None)
+        if self._rest is not None:
+            await self._rest.close()
 
     def carry_out(self, effect: Effect) -> None:
         """Begin to do it; what comes of it follows in the inbox."""
@@ -136,55 +138,25 @@ class Link:
     async def _send(self, call: effects.RestCall) -> None:
         self._counts["rest_calls"] += 1
         try:
-            client = await self._open_client()
-            answer = await client.send(
-                call.method,
-                call.path,
-                query=call.query,
-                body=call.body,
-                write=call.write,
-                total_s=None if call.timeout_ns is None else call.timeout_ns / NS_PER_S,
-                leave_by_mono_ns=call.leave_by_mono_ns,
-            )
+            rest = await self._open_rest()
+            answer = await rest.send(call)
         except NoPaperExchange as error:
             self._fail(call, str(error))
             return
         finally:
             self._calls_under_way -= 1
-        if isinstance(answer, Answer):
-            self._tell(
-                effects.RestReply(
-                    call_id=call.call_id,
-                    status=answer.status,
-                    body=answer.body,
-                    sent_mono_ns=answer.sent_mono_ns,
-                    received_mono_ns=answer.received_mono_ns,
-                    signed_wall_ns=answer.signed_wall_ns,
-                    date_wall_ns=answer.date_wall_ns,
-                )
-            )
-            return
-        self._counts["rest_failures"] += 1
-        self._tell(
-            effects.RestFailure(
-                call_id=call.call_id,
-                maybe_sent=answer.maybe_sent,
-                reason=answer.reason,
-                signed_wall_ns=answer.signed_wall_ns,
-            )
-        )
+        self._counts["rest_failures"] += isinstance(answer, effects.RestFailure)
+        self._tell(answer)
 
-    async def _open_client(self) -> RestClient:
-        if self._client is None:
+    async def _open_rest(self) -> RestLink:
+        if self._rest is None:
             hosts, signer = await self._wait_for_access()
-            if self._client is not None:  # another call opened it meanwhile
-                return self._client
-            timeouts = self._config.settings.timeouts
-            self._client = RestClient(
-                hosts.rest_url, signer, write_timeouts=_write_timeouts(timeouts), read_timeouts=_read_timeouts(timeouts)
-            )
-            await self._client.__aenter__()
-        return self._client
+            if self._rest is not None:  # another call opened it meanwhile
+                return self._rest
+            assert self._rest_kind is not None, f"{self._process.name} is not meant to call"
+            self._rest = self._rest_kind(hosts, signer, self._config.settings.timeouts)
+            await self._rest.open()
+        return self._rest
 
     def _fail(self, call: effects.RestCall, reason: str) -> None:
         wall_ns = clock.read().wall_ns
@@ -199,31 +171,15 @@ class Link:
             except NoPaperExchange as error:
                 self._tell(effects.StreamDown(stream=name, reason=str(error)))
             else:
+                assert self._stream_kind is not None, f"{self._process.name} is not meant to have streams"
                 silence_s = float(self._config.settings.feed.silence_s)  # the one place that drops a silent stream
-                self._streams[name] = wire.Stream(
-                    hosts.stream_url, signer, lambda event: self._hear(name, event),
-                    wire.StreamSettings(silence_s=silence_s),
-                )  # fmt: skip
+                self._streams[name] = self._stream_kind(name, hosts, signer, silence_s, self._hear)
         await self._streams[name].run()
 
-    def _hear(self, stream: str, event: wire.StreamEvent) -> None:
-        """Pass a stream's news on; the next turn of the shell takes all that one read of the socket brought."""
-        match event:
-            case wire.StreamFrame(connection, data, mono_ns, wall_ns):
-                self._counts["stream_frames"] += 1
-                self._tell(
-                    effects.StreamFrame(
-                        stream=stream, connection=connection, data=data, received_mono_ns=mono_ns,
-                        received_wall_ns=wall_ns,
-                    )
-                )  # fmt: skip
-            case wire.StreamAlive(connection, round_trip_ns):
-                self._tell(effects.StreamAlive(stream=stream, connection=connection, round_trip_ns=round_trip_ns))
-            case wire.StreamUp(connection):
-                self._tell(effects.StreamUp(stream=stream, connection=connection))
-            case wire.StreamDown(reason, status):
-                self._counts["stream_downs"] += 1
-                self._tell(effects.StreamDown(stream=stream, reason=reason, status=status))
+    def _hear(self, news: Input) -> None:
+        self._counts["stream_frames"] += isinstance(news, effects.StreamFrame)
+        self._counts["stream_downs"] += isinstance(news, effects.StreamDown)
+        self._tell(news)
 
     # --- both ---
 
@@ -264,22 +220,16 @@ class Link:
             await asyncio.sleep(_PROGRESS_S)
 
 
-def _write_timeouts(settings: TimeoutSettings) -> Timeouts:
-    return Timeouts(
-        connect_s=settings.connect_ms / 1_000,
-        write_s=settings.order_write_ms / 1_000,
-        read_s=settings.order_read_ms / 1_000,
-        total_s=settings.order_total_ms / 1_000,
-    )
+def _rest_kind() -> type[RestLink]:
+    from common.bus.rest_link import RestLink
+
+    return RestLink
 
 
-def _read_timeouts(settings: TimeoutSettings) -> Timeouts:
-    return Timeouts(
-        connect_s=settings.connect_ms / 1_000,
-        write_s=settings.order_write_ms / 1_000,
-        read_s=settings.account_read_ms / 1_000,
-        total_s=settings.account_read_ms / 1_000,
-    )
+def _stream_kind() -> type[StreamLink]:
+    from common.bus.stream_link import StreamLink
+
+    return StreamLink
 
 
 def _nobody() -> None:

@@ -61,6 +61,11 @@ class ExchangeWatch:
             self._refused["stream"] = f"the market stream was refused: {reason}"
 
     @property
+    def is_open(self) -> bool:
+        """Say whether the exchange answers and any shard of it works."""
+        return any(row.exchange_active for row in self._shards())
+
+    @property
     def refusal(self) -> str:
         """Return why we are not let in, or ''."""
         return "; ".join(self._refused.values())

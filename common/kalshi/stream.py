@@ -10,7 +10,8 @@ that gets these events. They are handed to a callback straight from the socket's
 callback must return quickly or queue with a bound of its own.
 
 Liveness: a ping of ours every few seconds, and the connection is dropped when neither a frame nor a pong came for 15 s.
-Back-off: 1 s doubled to 60 s, for ever, from the start again once a connection delivered something.
+Back-off: 1 s doubled to 60 s, for ever, from the start again once a connection delivered something, and cut short by
+`reset`: who knows that the exchange answers again need not wait.
 
 Why picows: measured here on 260-byte frames in bursts (2 shared cores, best of 2 runs), in CPU microseconds per frame
 and frames per second: websockets 17.4 8.7 us, 114,000/s; aiohttp 3.14 2.3 us, 435,000/s; picows 2.3 0.46 us,
@@ -178,6 +179,7 @@ class Stream:
         self._settings = settings or StreamSettings()
         self._read = read_clock
         self._number = 0
+        self._hurry = asyncio.Event()  # ends a pause between two tries
         self._transport: WSTransport | None = None
         self._connection: _Connection | None = None
         self._tls = ssl.create_default_context() if URL(url).scheme == "wss" else None
@@ -199,9 +201,11 @@ class Stream:
         return True
 
     def reset(self, reason: str) -> None:
-        """Drop the connection; the next one follows by itself."""
+        """Drop the connection, the next one follows by itself; where there is none, try again at once."""
         if self._transport is not None and self._connection is not None:
             self._connection.drop(self._transport, reason)
+        else:
+            self._hurry.set()
 
     async def run(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
@@ -211,8 +215,20 @@ class Stream:
             self._emit(down)
             if delivered:
                 pause_s = self._settings.backoff_first_s
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, self._settings.backoff_most_s)
+            if await self._pause(pause_s):
+                pause_s = self._settings.backoff_first_s
+            else:
+                pause_s = min(pause_s * 2, self._settings.backoff_most_s)
+
+    async def _pause(self, pause_s: float) -> bool:
+        """Wait before the next try; say whether it was cut short."""
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _one_connection(self) -> tuple[StreamDown, bool]:
         """Live through one connection; return how it ended, and whether it was ever of use."""

@@ -28,7 +28,7 @@ from common.paper.model import (
 )
 from common.paper.resting import RestingOrders, by_age
 from common.paper.settlement import Settling
-from common.paper.state import CANDLES_KEPT, TRADES_KEPT, LifecycleEvent, Market, State, TimerKind
+from common.paper.state import CANDLES_KEPT, SETTLED_TRADES_KEPT, TRADES_KEPT, LifecycleEvent, Market, State, TimerKind
 from common.units import PRICE_ONE_E4, PriceGrid, PriceRange
 
 CLOSE_CANCEL_MS: Final = (200, 1_500)  # real closes: all resting orders die at one instant this long after the close
@@ -206,6 +206,8 @@ class Lifecycle:
         self._cancel_resting(market, UpdateReason.CLOSE_CANCEL)
         self._settling.pay(market)
         market.settled_ns = self._state.now_ns
+        while len(market.trades) > SETTLED_TRADES_KEPT:
+            market.trades.popleft()
         self._set_status(market, MarketStatus.FINALIZED)
         self._tell(market, "settled")
 

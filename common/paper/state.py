@@ -36,7 +36,8 @@ from common.paper.model import (
 )
 from common.units import PriceGrid, PriceRange
 
-TRADES_KEPT: Final = 10_000  # per market; older public trades are forgotten
+TRADES_KEPT: Final = 2_000  # per market; older public trades are forgotten
+SETTLED_TRADES_KEPT: Final = 100  # of a market that is paid out: rolling markets come and go for as long as we run
 CANDLES_KEPT: Final = 7 * 24 * 60  # one-minute candles per market
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400

@@ -13,6 +13,7 @@ BACKFILL_TIMEOUT_NS = 20 * NS_PER_S
 BACKFILL_PAUSE_NS = NS_PER_S  # after one that failed
 ROUND_TIMEOUT_NS = 40 * NS_PER_S
 ROUND_PAUSE_NS = 5 * NS_PER_S  # between two rounds asked for
+ROUND_PATIENCE_NS = NS_PER_S  # a calibration that begins meanwhile has its own round; two cost it a second
 
 
 class Backfills:
@@ -63,18 +64,31 @@ class Rounds:
     def __init__(self) -> None:
         self.asked = 0
         self._reason = ""
+        self._patient_since_ns: int | None = None  # a round that begins after this will do as well
         self._request_id = ""
         self._not_before_ns = 0
 
     def want(self, reason: str) -> None:
         """Want a round; it will begin after now."""
-        self._reason = reason
+        self._reason, self._patient_since_ns = reason, None
+
+    def want_unless_one_comes(self, reason: str, now: Now) -> None:
+        """Want a round that begins after now; it is only asked for if nobody else's comes soon."""
+        if not self._reason:
+            self._reason, self._patient_since_ns = reason, now.mono_ns
+
+    def note_round(self, sent_mono_ns: int) -> None:
+        """Take note of a complete round, whoever asked for it."""
+        if self._patient_since_ns is not None and sent_mono_ns >= self._patient_since_ns:
+            self._reason, self._patient_since_ns = "", None
 
     def ask(self, new_id: Callable[[], str], now: Now) -> list[Effect]:
         """Return the request, if a round is wanted, none is under way and the last one is not too near."""
         if not self._reason or not self.may_ask(now):
             return []
-        self._request_id, reason, self._reason = new_id(), self._reason, ""
+        if self._patient_since_ns is not None and now.mono_ns < self._patient_since_ns + ROUND_PATIENCE_NS:
+            return []
+        self._request_id, reason, self._reason, self._patient_since_ns = new_id(), self._reason, "", None
         self._not_before_ns = now.mono_ns + ROUND_PAUSE_NS
         self.asked += 1
         request = SyncNow(reason=reason)

@@ -43,7 +43,7 @@ def test_another_run_directory_differs_in_nothing_but_the_directory() -> None:
 def test_environment_of_the_command_line_reaches_the_processes_unchanged() -> None:
     rendered = render(TEXT, PROJECT_DIR, Path("/tmp/other"), {"TRADER_PAPER_SCENARIO": "/a b/100%.toml"})
     line = parse(rendered)["supervisord"]["environment"]
-    assert line == 'TRADER_RUN_DIR="/tmp/other",TRADER_PAPER_SCENARIO="/a b/100%%.toml"'
+    assert line == 'TRADER_RUN_DIR="/tmp/other",TRADER_PAPER_SCENARIO="/a b/100%%.toml",PYTHONDONTWRITEBYTECODE=""'
 
 
 @pytest.mark.parametrize("value", ['a"b', "a\nb"])

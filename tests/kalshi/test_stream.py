@@ -291,6 +291,28 @@ def test_a_reset_asked_for_ends_the_connection_with_its_reason() -> None:
     assert StreamDown("stuck") in run(scenario())
 
 
+def test_a_reset_without_a_connection_ends_the_pause_between_two_tries() -> None:
+    async def refuse_once(connection: Connection) -> None:
+        if not refused:
+            refused.append(True)
+            return
+        await accept(connection)
+        await obey(connection)
+
+    refused: list[bool] = []
+
+    async def scenario() -> list[StreamEvent]:
+        async with serving(refuse_once) as server:
+            watched = Watched(server, StreamSettings(connect_s=5.0, backoff_first_s=600.0))
+            task = asyncio.create_task(watched.until(lambda events: count(events, StreamUp) == 1))
+            while not count(watched.events, StreamDown):
+                await asyncio.sleep(0)
+            watched.stream.reset("it is back")
+            return await task
+
+    assert [type(event) for event in run(scenario())][:2] == [StreamDown, StreamUp]
+
+
 def test_what_the_callback_raises_comes_out_of_run() -> None:
     async def greet(connection: Connection) -> None:
         await accept(connection)

@@ -16,6 +16,7 @@ from common.paper.model import (
     SetPause,
     UpdateReason,
 )
+from common.paper.state import SETTLED_TRADES_KEPT
 from common.units import TAPERED_RANGES
 from tests.paper.kit import OPEN_FOR_S, SETTLEMENT_TIMER_S, START_S, Floor, deltas, reasons, refused
 
@@ -128,6 +129,19 @@ def test_scalar_remainder_below_a_cent_goes_to_the_exchange() -> None:
     rows = [floor.exchange.accounts[name].portfolios[0].settlements[0].revenue_e6 for name in ("ann", "bob")]
     assert rows == [50_000, 10_000]  # of 52,465 and 17,535
     assert floor.exchange.fees_e6 - fees_e6 == 10_000
+
+
+def test_of_a_market_that_is_paid_out_only_the_newest_public_trades_are_kept() -> None:
+    floor = Floor()
+    for _ in range(SETTLED_TRADES_KEPT + 5):
+        floor.bid("bob", 1, 50)
+        floor.ask("ann", 1, 50)
+    newest = list(floor.market().trades)[-SETTLED_TRADES_KEPT:]
+    floor.market_action("determine", result="yes")
+    assert len(floor.market().trades) == SETTLED_TRADES_KEPT + 5
+    floor.wait(SETTLEMENT_TIMER_S)
+    assert floor.market().status == MarketStatus.FINALIZED
+    assert list(floor.market().trades) == newest
 
 
 def test_determination_of_an_open_market_closes_it_and_settlement_cancels_what_rests() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.effects import RestCall, RestReply, StreamDown, StreamFrame
+from common.effects import RestCall, RestReply, StreamDown, StreamFrame, StreamReset
 from common.messages import Book, Exchange, Market, MarketMode, Position, RateLimits, Trade
 from common.paper.model import AddEvent, AddSeries, EventSpec, MarketAction, Series, SetPause
 from common.paper.sessions import StreamError
@@ -420,6 +421,25 @@ def test_only_markets_of_the_chosen_series_are_watched() -> None:
     assert feed.paths().count("/markets") >= 1
 
 
+def test_discovery_that_could_not_read_is_tried_again_soon() -> None:
+    stage = Stage()
+    stage.quote(CENT)
+    stage.faults.append(refuse("/markets", 503, times=3))
+    feed = run_feed(stage, discovery_interval_s=600)
+    stage.until(lambda: is_tradable(feed, CENT), 10)
+
+
+def test_discovery_looks_at_once_when_the_exchange_is_back() -> None:
+    stage = Stage()
+    stage.quote(CENT)
+    stage.faults += [lose("/exchange/status"), lose("/markets")]
+    feed = run_feed(stage, discovery_interval_s=600)
+    stage.pass_time(30)
+    assert feed.paths().count("/markets") <= 16
+    stage.faults.clear()
+    stage.until(lambda: is_tradable(feed, CENT), 4)
+
+
 def test_discovery_takes_the_busiest_that_are_fit_and_no_more_than_there_is_room_for() -> None:
     stage = Stage()
     for number in range(6):
@@ -565,6 +585,24 @@ def test_lifecycle_news_lost_in_a_gap_is_read_again() -> None:
     stage.pass_time(1)
     assert feed.last(Market, CENT).mode is MarketMode.BLOCKED
     assert feed.core.counters()["lifecycle_gaps"] == 1
+
+
+@pytest.mark.parametrize("away", ["unreachable", "closed"])
+def test_the_stream_is_tried_at_once_when_the_exchange_is_back(away: str) -> None:
+    stage, feed = running()
+    pause = SetPause(kind="exchange", paused=True)
+    if away == "unreachable":
+        stage.faults.append(lose("/exchange/status"))
+    else:
+        stage.paper.apply(pause)
+    stage.cut("feed", "market", reconnect=False)
+    stage.pass_time(5)
+    assert StreamReset not in map(type, feed.effects)
+    stage.faults.clear()
+    stage.paper.apply(msgspec.structs.replace(pause, paused=False))
+    stage.until(lambda: StreamReset in map(type, feed.effects), 2.5)
+    stage.pass_time(5)
+    assert [type(effect) for effect in feed.effects].count(StreamReset) == 1
 
 
 def test_markets_are_read_again_after_a_reconnect() -> None:

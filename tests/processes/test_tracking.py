@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.clock import NS_PER_S
-from common.effects import Asked, Persist, Publish, RestCall, StreamDown, SubjectStale
+from common.effects import Asked, Persist, Publish, RestCall, StreamDown, StreamReset, SubjectStale
 from common.messages import (
     Account,
     AccountOrder,
@@ -20,6 +20,7 @@ from common.messages import (
     Error,
     Events,
     EventsSince,
+    Exchange,
     External,
     Fill,
     Market,
@@ -363,13 +364,13 @@ def test_a_repeated_fill_changes_nothing() -> None:
 
 def test_a_reconnect_reads_what_happened_meanwhile_after_it_is_subscribed_again() -> None:
     desk = Desk(corrections=False).open()
-    desk.stage.pass_time(1)
+    desk.stage.pass_time(8)  # what the first connection wanted is over
     before = desk.core.backfills.asked
     desk.stage.cut("tracking", "private")
     desk.buy("2.00")
     desk.stage.pass_time(0.5)
     assert not desk.tracking.last(Account).stream_up
-    desk.stage.pass_time(2)
+    desk.stage.pass_time(3)
     assert desk.core.backfills.asked == before + 1
     assert desk.tracking.last(Account).stream_up
     assert desk.tracking.last(Fill).via == "backfill"
@@ -397,6 +398,21 @@ def test_an_unreadable_frame_starts_the_connection_anew() -> None:
     assert desk.tracking.connects == connects + 1
     assert desk.core.counts["bad_frames"] == 1
     desk.assert_equal()
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_lost_stream_is_tried_at_once_when_a_shard_is_back(back: bool) -> None:
+    desk = Desk().open()
+    told = Exchange(shard=0, reachable=True, exchange_active=True, trading_active=True, stream_up=True)
+    desk.stage.send("tracking", told)
+    desk.stage.cut("tracking", "private", reconnect=False)
+    desk.stage.send("tracking", msgspec.structs.replace(told, reachable=False, exchange_active=False))
+    desk.stage.pass_time(1)
+    assert StreamReset not in map(type, desk.tracking.effects)
+    for _ in range(2):
+        desk.stage.send("tracking", msgspec.structs.replace(told, exchange_active=back))
+        desk.stage.pass_time(1)
+    assert [type(effect) for effect in desk.tracking.effects].count(StreamReset) == back
 
 
 def test_a_refused_private_stream_is_our_own_fault() -> None:
@@ -654,8 +670,9 @@ def test_fills_while_tracking_was_dead_are_read_again_although_there_was_none_be
     desk.assert_equal()
 
 
-def test_tracking_asks_sync_for_a_round_when_it_connects() -> None:
+def test_tracking_asks_sync_for_a_round_soon_after_it_connects() -> None:
     desk = Desk().open()
+    desk.stage.pass_time(2)
     assert next(ask.request for ask in desk.tracking.asked) == SyncNow(reason="private stream connected")
 
 

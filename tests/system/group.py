@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -53,12 +53,20 @@ def write_settings(run_dir: Path, settings: Mapping[str, object]) -> None:
     (run_dir / "trader.toml").write_text(text, encoding="utf-8")
 
 
+class Told(NamedTuple):
+    """What an owner has told of one durable topic so far; its journal keeps only the newest."""
+
+    events: list[Any]
+    last: bytes  # the last one as it came
+
+
 class Group:
     """One group; `stop` it at the end."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.supervisor = Supervisor(run_dir)
+        self._told: dict[str, Told] = {}  # by topic
 
     # --- steering ---
 
@@ -134,27 +142,49 @@ class Group:
         return self.wait_until(is_ready)
 
     def events(self, owner: str, topic: str, kind: type[Event]) -> list[Event]:
-        """Return all events of a durable topic, from its owner's journal."""
-        found: list[Event] = []
+        """Return all events of a durable topic since the first, from its owner's journal.
+
+        Owners keep the newest thousands, so that a long run must ask now and then. The last event that was known is
+        asked for again: a journal that forgot or changed it raises.
+        """
         while True:
-            reply = client.ask(RunDir(self.run_dir), owner, EventsSince(topic=topic, after=len(found)), _ASK_S)
+            told = self._told.get(topic, Told([], b""))
+            events: list[Event] = told.events
+            reply = client.ask(
+                RunDir(self.run_dir), owner, EventsSince(topic=topic, after=max(0, len(events) - 1)), _ASK_S
+            )
             assert isinstance(reply, Events)
-            if not reply.events:
-                return found
-            found += [msgspec.json.decode(bytes(event), type=kind) for event in reply.events]
+            found = [bytes(event) for event in reply.events]
+            assert reply.first_kept <= max(1, len(events)), (
+                f"{topic}: events before {reply.first_kept} were never heard"
+            )
+            if events:
+                changed = f"{topic}: event {len(events)} was {told.last!r}, its owner now says {found[:1]}"
+                assert found[:1] == [told.last], changed
+                found = found[1:]
+            if not found:
+                return list(events)
+            self._told[topic] = Told([*events, *(msgspec.json.decode(event, type=kind) for event in found)], found[-1])
 
     def paper(self) -> PaperExchange:
         """Return where the exchange is."""
         return read_paper_exchange(self.run_dir)
 
-    def ledger(self) -> tuple[Ledger, LedgerAccount, LedgerPortfolio]:
-        """Return the exchange's own truth: all of it, our account, our portfolio."""
+    def control(self, method: str, path: str, table: Mapping[str, object] | None = None) -> bytes:
+        """Ask the exchange's control endpoint; raise `OSError` where it does not answer or says no."""
         paper = self.paper()
         token = Path(paper.control_token_path).read_text(encoding="utf-8").strip()
-        asked = urllib.request.Request(f"{paper.control}/ledger", headers={"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        body = None if table is None else json.dumps(table).encode()
+        asked = urllib.request.Request(f"{paper.control}{path}", body, headers, method=method)
         with urllib.request.urlopen(asked, timeout=_ASK_S) as answer:
-            ledger = msgspec.json.decode(answer.read(), type=Ledger)
-        account = next(account for account in ledger.accounts if account.name == "default")
+            answered: bytes = answer.read()
+        return answered
+
+    def ledger(self) -> tuple[Ledger, LedgerAccount, LedgerPortfolio]:
+        """Return the exchange's own truth: its totals, our account, our portfolio."""
+        ledger = msgspec.json.decode(self.control("GET", "/ledger?account=default"), type=Ledger)
+        (account,) = ledger.accounts
         return ledger, account, next(row for row in account.portfolios if row.subaccount == 0)
 
     def log_lines(self, *levels: str) -> list[Json]:

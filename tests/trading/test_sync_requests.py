@@ -10,7 +10,14 @@ import pytest
 from common.clock import NS_PER_S, Now
 from common.effects import Ask, Effect
 from common.messages import Backfill, BackfillReply
-from common.trading.sync_requests import BACKFILL_OVERLAP_NS, BACKFILL_PAUSE_NS, ROUND_PAUSE_NS, Backfills, Rounds
+from common.trading.sync_requests import (
+    BACKFILL_OVERLAP_NS,
+    BACKFILL_PAUSE_NS,
+    ROUND_PATIENCE_NS,
+    ROUND_PAUSE_NS,
+    Backfills,
+    Rounds,
+)
 
 
 @pytest.fixture
@@ -87,3 +94,24 @@ def test_rounds_are_asked_for_one_at_a_time_and_not_too_often(new_id: Callable[[
     rounds.want("c")
     assert rounds.ask(new_id, at(61)) == []
     assert len(rounds.ask(new_id, Now(60 * NS_PER_S + ROUND_PAUSE_NS, 0))) == 1
+
+
+def test_a_patient_round_is_asked_for_only_if_nobody_elses_comes(new_id: Callable[[], str]) -> None:
+    rounds = Rounds()
+    rounds.want_unless_one_comes("connected", at(10))
+    rounds.note_round(sent_mono_ns=at(9).mono_ns)
+    assert rounds.ask(new_id, at(10.5)) == []
+    assert len(rounds.ask(new_id, Now(10 * NS_PER_S + ROUND_PATIENCE_NS, 0))) == 1
+    rounds.answered("r1")
+    rounds.want_unless_one_comes("connected", at(20))
+    rounds.note_round(sent_mono_ns=at(20.5).mono_ns)
+    assert rounds.ask(new_id, at(60)) == []
+
+
+def test_a_round_that_is_wanted_now_does_not_wait_for_anybody(new_id: Callable[[], str]) -> None:
+    rounds = Rounds()
+    rounds.want_unless_one_comes("connected", at(10))
+    rounds.want("a payout")
+    rounds.want_unless_one_comes("connected", at(10))
+    rounds.note_round(sent_mono_ns=at(11).mono_ns)
+    assert len(rounds.ask(new_id, at(10))) == 1
