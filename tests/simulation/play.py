@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_MS, NS_PER_S
 from common.messages import CauseKind, Command, Settlement, State
 from common.paper.fault_catalogue import Deposit
 from processes.coordinator import Coordinator
@@ -32,6 +32,7 @@ from tests.simulation.truth import (
     unsettled,
 )
 
+STEP_NS = 80 * NS_PER_MS  # of the exchange: what its crowd does meanwhile arrives together
 FIRST_READY_S = 30.0
 AIM_S = 6.0  # how long a strike waits for what it wants to hit
 AIM_AT_SETTLEMENT_S = 20.0
@@ -66,6 +67,7 @@ class Play:
         self.strikes = strikes
         self.trace = Trace(trace_file)
         self.town = Town(seed, scenario, settings, self.trace, pace_ns(random))
+        self.town.wire.step_ns = STEP_NS
         self.oracle = Oracle(self.town, settings.limits.position_qty_e2)
         self.hits: Counter[str] = Counter()
         self.ready_after_s = 0.0
@@ -149,7 +151,7 @@ class Play:
         assert done.success, f"stop: {done.detail}"
         agreed = 0  # rounds in a row: what moved a moment ago is not compared
         for _ in range(12):  # payouts go on, and money from outside is booked when a second round confirms it
-            town.run(3.0)
+            town.run(2.2)
             done = town.command("sync")
             assert done.success, f"sync: {done.detail}"
             is_still = done.detail == "in agreement" and not phases.holds(town, phases.Phase.SETTLEMENT)

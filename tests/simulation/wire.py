@@ -94,6 +94,7 @@ class Wire:
         self.town = town
         self.connections = 0
         self.rest_most_ns = REST_MOST_NS
+        self.step_ns = STEP_NS
         self.arrivals: list[Callable[[Request], None]] = []  # are shown the requests that the exchange carries out
         self._writes: dict[tuple[str, str], Call] = {}  # by the session and id of the call
         self.link_delay_ns = 0  # extra, before a call can leave
@@ -130,7 +131,7 @@ class Wire:
         self._collect()
         due_ns = self.exchange.next_due_ns()
         wait_ns = NS_PER_S if due_ns is None else due_ns - self.exchange.clock_ns(self._wall_ns)
-        self.town.timeline.after(min(NS_PER_S, max(STEP_NS, wait_ns)), self._tick)
+        self.town.timeline.after(min(NS_PER_S, max(self.step_ns, wait_ns)), self._tick)
 
     def _collect(self) -> None:
         """Put the frames that wait onto the wire, and notice connections that the exchange has cut."""
