@@ -13,18 +13,21 @@ from common.clock import iso
 from common.trading.status_text import cents, contracts
 from common.units import USD_ONE_E6
 
-_LEFT_OUT = {"type", "session", "counters", "number"}  # of no use to a person, or long
+_LEFT_OUT = {  # the ticker says it already, it is of no use to a person, or it is long
+    "type", "session", "counters", "number", "event_ticker", "series_ticker", "observation_layout", "action_layout",
+}  # fmt: skip
 _LEVELS_SHOWN = 3
+_NARROW = 120  # columns in which only the touch of a book has room
 
 
-def words(topic: str, key: str | None, body: bytes) -> str:
-    """Return a body in words; one that is no JSON object as it is."""
+def words(topic: str, key: str | None, body: bytes, width: int) -> str:
+    """Return a body in words for a line of some width; one that is no JSON object as it is."""
     try:
         fields = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")
     if topic == "book":
-        return _book(fields)
+        return _book(fields, _LEVELS_SHOWN if width >= _NARROW else 1)
     return _fields({name: value for name, value in fields.items() if value != key})
 
 
@@ -79,9 +82,9 @@ def _dollars(usd_e6: int) -> str:
     return f"{'-' if usd_e6 < 0 else ''}${whole:,}.{decimals}"
 
 
-def _book(fields: dict[str, Any]) -> str:
+def _book(fields: dict[str, Any], most: int) -> str:
     """Show a book as traders write it: the best bid beside the best ask, worse levels to the outside."""
-    bids, asks = (_levels(fields.get(side, [])) for side in ("bids", "asks"))
+    bids, asks = (_levels(fields.get(side, [])[:most]) for side in ("bids", "asks"))
     sides = f"{' '.join(reversed(bids)) or '-'} | {' '.join(asks) or '-'}"
     depth = f"{contracts(fields.get('bid_total_e2', 0))} / {contracts(fields.get('ask_total_e2', 0))} in all"
     stale = "" if fields.get("fresh") else f"STALE ({fields.get('stale_reason', '')}) "
@@ -89,4 +92,4 @@ def _book(fields: dict[str, Any]) -> str:
 
 
 def _levels(levels: list[list[int]]) -> list[str]:
-    return [f"{contracts(qty_e2)}@{cents(price_e4)}" for price_e4, qty_e2 in levels[:_LEVELS_SHOWN]]
+    return [f"{contracts(qty_e2)}@{cents(price_e4)}" for price_e4, qty_e2 in levels]

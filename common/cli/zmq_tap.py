@@ -102,7 +102,7 @@ def line(heard: Heard, now: Now, width: int) -> str:
     age = f"{age_ns / NS_PER_S:.1f}s" if age_ns > NS_PER_S else f"{age_ns / NS_PER_MS:.1f}ms"
     lost = f" (lost {heard.lost})" if heard.lost else ""
     sent = iso(now.wall_ns - age_ns)[11:23]
-    text = f"{sent} {topic}{f'/{key}' if key else ''} {age}{lost} {words(topic, key, body)}"
+    text = f"{sent} {topic}{f'/{key}' if key else ''} {age}{lost} {words(topic, key, body, width)}"
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 

@@ -238,7 +238,8 @@ _WRITES = (
 _SUBACCOUNTS = "/portfolio/subaccounts"
 _ARCHIVED_MARKET = "/historical/markets/{ticker}"
 
-_RARE = (
+# Not in the part of the API that the trader needs; clients of others ask for them.
+RARE = (
     _public("GetEventMetadata", "/events/{event_ticker}/metadata", archive_api.get_event_metadata),
     _public("GetEventCandlesticks", _EVENT_CANDLES, markets_api.get_event_candles),
     _public("GetMultivariateEvents", "/events/multivariate", archive_api.none_of("events")),
@@ -271,7 +272,7 @@ _RARE = (
     ),
 )  # fmt: skip
 
-ROUTES = _PUBLIC + _PRIVATE + _WRITES + _RARE
+ROUTES = _PUBLIC + _PRIVATE + _WRITES + RARE
 
 
 class _Node:

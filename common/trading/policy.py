@@ -12,7 +12,7 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.messages import ActionKind, OpenOrder, OrderState, Position, Pricing, Purpose, Side
 from common.trading.actions import FREE, Choice, hold
 from common.trading.observation import TOP, View, microprice
-from common.units import PRICE_ONE_E4, QTY_ONE_E2, PriceGrid
+from common.units import PRICE_ONE_E4, QTY_ONE_E2, PriceGrid, format_price
 
 
 class Policy(Protocol):
@@ -221,7 +221,7 @@ class RulePolicy:
         """Return why no order may open here, or ''."""
         bid_e4, ask_e4 = view.book.bids[0][0], view.book.asks[0][0]
         if self._is_wide(view):
-            return f"spread {ask_e4 - bid_e4} $0.0001 is over {MAX_SPREAD_TICKS} ticks"
+            return f"spread {format_price(ask_e4 - bid_e4)} is over {MAX_SPREAD_TICKS} ticks"
         if not MIN_OPEN_E4 <= bid_e4 < ask_e4 <= MAX_OPEN_E4:
             return "price outside 0.10 to 0.90"
         return ""

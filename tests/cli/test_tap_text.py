@@ -17,12 +17,16 @@ ORDER = OpenOrder(
 )
 
 
-def shown(topic: str, message: Message) -> str:
-    return words(topic, "T", encode_json(message))
+def shown(topic: str, message: Message, width: int = 200) -> str:
+    return words(topic, "T", encode_json(message), width)
 
 
 def test_book_stands_as_traders_write_it() -> None:
     assert shown("book", BOOK) == "1@48.5¢ 192@49¢ | 1,075.37@50¢  200 / 2,000 in all"
+
+
+def test_narrow_line_has_room_for_the_touch_alone() -> None:
+    assert shown("book", BOOK, width=80) == "192@49¢ | 1,075.37@50¢  200 / 2,000 in all"
 
 
 def test_stale_and_empty_book_says_so() -> None:
@@ -49,9 +53,9 @@ def test_large_sums_are_exact() -> None:
 
 def test_wall_clock_times_are_shown_and_other_clocks_are_not() -> None:
     body = b'{"at_wall_ns":1790000000500000000,"sent_mono_ns":77,"fee_multiplier_e4":5000,"text":"two words","r":0.25}'
-    assert words("order", "T", body) == 'at=14:13:20.500 fee_multiplier=0.5 text="two words" r=0.25'
+    assert words("order", "T", body, 200) == 'at=14:13:20.500 fee_multiplier=0.5 text="two words" r=0.25'
 
 
 @pytest.mark.parametrize("body", [b"[1,2]", b"\xff\xfe", b"text"])
 def test_what_is_no_object_is_shown_as_it_came(body: bytes) -> None:
-    assert words("order", "T", body) == body.decode(errors="replace")
+    assert words("order", "T", body, 200) == body.decode(errors="replace")
