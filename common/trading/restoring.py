@@ -8,7 +8,7 @@ import msgspec
 
 from common.errors import BrokenInvariant, RecordDamaged
 
-_UNREADABLE = (msgspec.MsgspecError, BrokenInvariant, AssertionError, LookupError, ValueError)
+_UNREADABLE = (msgspec.MsgspecError, BrokenInvariant, AssertionError, LookupError, RecursionError, ValueError)
 """What reading a record that we did not write there can raise: it has another form, or contradicts those before it."""
 
 
@@ -18,4 +18,4 @@ def take_back(records: Iterable[bytes], take: Callable[[bytes], None]) -> None:
         try:
             take(record)
         except _UNREADABLE as error:
-            raise RecordDamaged(place, f"{type(error).__name__}: {error}") from error
+            raise RecordDamaged(place, f"{type(error).__name__}: {error!s:.300}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,6 +201,24 @@ def test_record_is_on_disk_before_the_effects_after_it(tmp_path: Path) -> None:
     with stage(tmp_path, persist_then_log, said=Sink()) as found:
         found.start()
     assert on_disk == [1]
+
+
+def test_nothing_leaves_before_the_disk_has_what_it_follows_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def persist_then_publish(message: Delivered, _: Now) -> list[Effect]:
+        if isinstance(message, Wake):
+            return [Persist(record=b"record", sync=True), Publish(topic="activity", message=activity(1))]
+        return [WakeAt(mono_ns=0)] if isinstance(message, Start) else []
+
+    with stage(tmp_path, persist_then_publish) as found:
+        found.start()
+        sent = found.doors.publisher.sent
+        sent_when_synced: list[int] = []
+        monkeypatch.setattr(os, "fdatasync", lambda _: sent_when_synced.append(found.doors.publisher.sent))
+        found.turn()
+        assert sent_when_synced == [sent]
+        assert found.doors.publisher.sent > sent
 
 
 def test_failed_commit_ends_the_life_before_anything_after_it_happens(tmp_path: Path) -> None:

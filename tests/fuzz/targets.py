@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import bus, cores, exchange, files, parsers
+from tests.fuzz import bus, cores, exchange, files, journals, parsers
 
-TARGETS = {target.name: target for module in (parsers, cores, bus, files, exchange) for target in module.TARGETS}
+MODULES = (parsers, cores, bus, files, journals, exchange)
+TARGETS = {target.name: target for module in MODULES for target in module.TARGETS}

@@ -94,8 +94,8 @@ STATE_BUGS = (
     Mutation(
         "drift ignored",
         "common/trading/guards.py",
-        "            case Reconciliation() if event.confirmed:\n",
-        "            case Reconciliation() if event.confirmed and event.moving:\n",
+        "effects = self._on_drift(event, trader) if event.confirmed else []",
+        "effects: list[Effect] = []",
         "Numbers of drift that nobody acts on.",
         (f"{_GUARDS}::test_confirmed_position_drift_recalibrates_and_halts_the_third_time",),
     ),
@@ -226,7 +226,7 @@ STATE_BUGS = (
     Mutation(
         "epoch of a sender ignored",
         "common/bus/responder.py",
-        "if header.sender in row.senders and header.epoch == newest:",
+        "if header.sender in row.senders and not self._epochs.is_old(header.sender, header.epoch):",
         "if header.sender in row.senders:",
         "What an earlier life of the sender still says is refused.",
         (f"{_REQUESTS}::test_request_of_an_earlier_life_of_the_sender_is_refused",),
@@ -255,6 +255,22 @@ STATE_BUGS = (
         "        if sync and self._is_broken:\n            self.sync()\n",
         "Whoever says that it is on the disk must have asked the disk.",
         ("log/test_files.py::test_commit_that_must_be_on_the_disk_waits_for_it",),
+    ),
+    Mutation(
+        "nothing waits for the disk",
+        "common/bus/shell.py",
+        "            if self._uncommitted_ns and not isinstance(effect, _AT_ONCE):\n",
+        "            if self._uncommitted_ns < 0 and not isinstance(effect, _AT_ONCE):\n",
+        "What follows from a record leaves when the disk has it, not before.",
+        ("bus/test_shell.py::test_nothing_leaves_before_the_disk_has_what_it_follows_from",),
+    ),
+    Mutation(
+        "journal is never synced",
+        "common/bus/shell.py",
+        "        self._journal.sync()\n",
+        "",
+        "A record that only the page cache has is gone with the machine.",
+        ("bus/test_shell.py::test_nothing_leaves_before_the_disk_has_what_it_follows_from",),
     ),
     Mutation(
         "torn tail is not cut",
