@@ -105,7 +105,7 @@ def test_torn_tail_is_cut_and_its_bytes_are_told(tmp_path: Path) -> None:
 def test_unfinished_checkpoint_of_a_killed_life_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "j.log"
     journal = Journal(path)
-    journal.persist(b"one", sync=False)
+    journal.persist(b"one")
     journal.close()
     left = path.with_name("j.log.new")
     left.write_bytes(encode_header(KIND) + b"half a checkpoint")

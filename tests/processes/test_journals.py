@@ -37,7 +37,7 @@ class Disk:
         for effect in effects:
             match effect:
                 case Persist():
-                    self.journal.persist(effect.record, sync=False)
+                    self.journal.persist(effect.record)
                 case Checkpoint():
                     self.journal.checkpoint(effect.record)
                     self.checkpoints += 1
