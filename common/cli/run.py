@@ -110,7 +110,7 @@ def where_to_look(config: Config, supervisor: Supervisor, follows: bool) -> str:
         "",
         f"  watch      {_relative(PROJECT_DIR / '.venv/bin/trader')}{where} status --watch",
         f"  logs       {_relative(config.run_dir)}/logs",
-        f"  processes  {_relative(PROJECT_DIR)}/.venv/bin/supervisorctl -c {_relative(supervisor_file)} status",
+        f"  processes  {_relative(PROJECT_DIR / '.venv/bin/supervisorctl')} -c {_relative(supervisor_file)} status",
         f"  stop       {'Ctrl-C here, or ' if follows else ''}{scripts_run}{where} --stop",
         "",
     ]
