@@ -30,6 +30,7 @@ class Pair:
         self.run_dir.prepare()
         self.context: Context = Context()
         self.open: list[Requester | Responder] = []
+        self.raw: list[zmq.Socket[bytes]] = []
 
     def requester(self, process: str = "coordinator", epoch: int = 1) -> Requester:
         """Connect a process that asks execution."""
@@ -63,6 +64,8 @@ def pair(root: Path) -> Iterator[Pair]:
     finally:
         for part in list(found.open):
             found.close(part)
+        for socket in found.raw:  # one that a failed test left open would hold `term` for ever
+            socket.close()
         found.context.term()
 
 
@@ -94,7 +97,9 @@ def raw_dealer(found: Pair, door: Door = "main") -> zmq.Socket[bytes]:
     """Connect a bare socket to a door."""
     dealer: zmq.Socket[bytes] = found.context.socket(zmq.DEALER)
     dealer.set(zmq.LINGER, 0)
+    dealer.set(zmq.RCVTIMEO, 20_000)  # a reply that never comes fails the test and does not hold it
     dealer.connect(found.run_dir.endpoint("execution", door))
+    found.raw.append(dealer)
     return dealer
 
 

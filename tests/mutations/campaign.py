@@ -12,7 +12,9 @@ import argparse
 import importlib
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,7 @@ from tests.mutations.mutation import Mutation
 from tests.mutations.table import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 240
 LIBRARIES = (
     "aiohttp.web", "cryptography.hazmat.primitives.serialization", "hypothesis.strategies", "jsonschema", "msgspec",
     "numpy", "orjson", "picows", "pytest_timeout", "websockets", "xdist.plugin", "yaml", "zmq", "zstandard",
@@ -171,7 +174,7 @@ def _run(chosen: list[Mutation], copies: list[Path]) -> int:
             output = place.with_suffix(".txt")
             pid = _start(place, output, mutation.tests, "-x", "-n", "0")
             running[pid] = Run(mutation, place, original, output, time.monotonic())
-        pid, status = os.waitpid(-1, 0)  # the tests' own timeouts bound this
+        pid, status = _next_end(running)
         run = running.pop(pid)
         (run.place / run.mutation.file).write_text(run.original, encoding="utf-8")
         free.append(run.place)
@@ -181,10 +184,27 @@ def _run(chosen: list[Mutation], copies: list[Path]) -> int:
     return 0 if caught == len(chosen) else 1
 
 
+def _next_end(running: dict[int, Run]) -> tuple[int, int]:
+    """Wait for a process to end; one that takes too long is ended, as whoever runs the suite would."""
+    descriptors = {os.pidfd_open(pid): pid for pid in running}
+    try:
+        oldest = min(running, key=lambda pid: running[pid].began_s)
+        left_s = max(0.0, running[oldest].began_s + TIMEOUT_S - time.monotonic())
+        ended, _, _ = select.select(list(descriptors), [], [], left_s)
+        if not ended:
+            os.kill(oldest, signal.SIGKILL)
+        return os.waitpid(descriptors[ended[0]] if ended else oldest, 0)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
 def _verdict(run: Run, status: int) -> Verdict:
     """Say what the end of a mutation's tests means."""
     said = run.output.read_text(encoding="utf-8", errors="replace") if run.output.exists() else ""
     code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGKILL:
+        return Verdict("CAUGHT", f"nothing came back within {TIMEOUT_S} s")
     if code == _PASSED:
         return Verdict("SURVIVED", " ".join(run.mutation.tests))
     if code != _FAILED:

@@ -40,7 +40,7 @@ MONEY_BUGS = (
         "holding.cost_usd_e6 * closed_e2 // held_e2 if closed_e2",
         "holding.cost_usd_e6 // held_e2 * closed_e2 if closed_e2",
         "The division comes last; the last close takes the rest.",
-        (f"{_POSITIONS}::test_partial_closes_round_the_cost_down_and_the_last_takes_the_rest",),
+        (f"{_POSITIONS}::test_cost_of_a_partial_close_is_multiplied_before_it_is_divided",),
     ),
     Mutation(
         "NO costs what YES costs",
@@ -105,7 +105,7 @@ MONEY_BUGS = (
         "if books.position_e2(ticker) != int(difference.ours) or not books.ledger.is_open(shard):",
         "if not books.ledger.is_open(shard):",
         "A correction whose own side has moved since sync looked is out of date.",
-        (f"{_TRACKING}::test_a_correction_that_news_has_overtaken_is_not_made",),
+        (f"{_TRACKING}::test_a_position_correction_that_a_fill_has_overtaken_is_not_made",),
     ),
     Mutation(
         "older balance beats a newer fill",
@@ -145,7 +145,7 @@ MONEY_BUGS = (
         "        if report.post_position_e2 is not None:\n",
         "        if report.post_position_e2 is None:\n",
         "The private channels have no sequence: a lost fill is found by the position that it left.",
-        (f"{_TRACKING}::test_a_lost_fill_is_found_by_the_position_that_it_left", _TRACKING),
+        (f"{_TRACKING}::test_a_lost_fill_is_found_by_the_position_that_the_next_fill_names",),
     ),
     Mutation(
         "unreadable private frame skipped",
@@ -212,7 +212,7 @@ MONEY_BUGS = (
         "    accumulator_e6 += rounding_e6\n",
         "    accumulator_e6 = rounding_e6\n",
         "Rounding is kept per order and paid back by its later fills.",
-        ("paper/test_fees.py",),
+        ("paper/test_fees.py::test_accumulator_pays_back_a_whole_unit",),
     ),
     Mutation(
         "orders trade with their own account",

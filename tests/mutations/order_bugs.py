@@ -330,7 +330,7 @@ ORDER_BUGS = (
         "self.cancel_budget = Budget(now_ns, write_percent=CANCEL_PERCENT)",
         "self.cancel_budget = self.order_budget",
         "A burst of orders must not leave us without the means to cancel them.",
-        (f"{_CANCELS}::test_cancels_have_tokens_when_orders_have_none",),
+        (f"{_ADMISSION}::test_a_429_empties_the_share_that_it_concerns",),
     ),
     Mutation(
         "foreign order taken for ours",

@@ -324,6 +324,26 @@ def test_a_lost_fill_is_found_by_the_position_that_it_left() -> None:
     desk.assert_equal()
 
 
+def test_a_lost_fill_is_found_by_the_position_that_the_next_fill_names() -> None:
+    desk = Desk(corrections=False).open()
+    lost: list[bytes] = []
+
+    def tamper(frame: bytes) -> list[bytes]:
+        if is_of(frame, "market_position", "user_order") or (is_of(frame, "fill") and not lost):
+            lost.extend([frame] if is_of(frame, "fill") else [])
+            return []
+        return [frame]
+
+    desk.tracking.tamper = tamper
+    desk.buy("2.00")
+    desk.stage.pass_time(1)
+    assert not desk.tracking.said(Fill)
+    desk.buy("1.00")
+    desk.stage.pass_time(2)
+    assert [fill.via for fill in desk.tracking.said(Fill)] == ["stream", "backfill"]
+    desk.assert_equal()
+
+
 def test_a_lost_fill_is_found_by_the_filled_count_of_its_order() -> None:
     desk = Desk(corrections=False).open()
     lose_frames(desk, "fill", "market_position")
@@ -552,6 +572,17 @@ def test_a_correction_that_news_has_overtaken_is_not_made() -> None:
     desk.stage.send("tracking", late)
     desk.stage.pass_time(1)
     assert not desk.tracking.said(External)
+    desk.assert_equal()
+
+
+def test_a_position_correction_that_a_fill_has_overtaken_is_not_made() -> None:
+    desk = Desk().open()
+    before = desk.rounds()[-1]
+    desk.buy("2.00")
+    desk.stage.pass_time(1)
+    difference = Difference(kind="position", key=CENT, ours="900", exchange="0")
+    desk.stage.send("tracking", msgspec.structs.replace(before, differences=(difference,), confirmed=True))
+    desk.stage.pass_time(1)
     desk.assert_equal()
 
 

@@ -99,6 +99,14 @@ def test_partial_closes_round_the_cost_down_and_the_last_takes_the_rest():
     assert ledger.holdings["M"].cost_usd_e6 == 0
 
 
+def test_cost_of_a_partial_close_is_multiplied_before_it_is_divided():
+    ledger = opened()
+    apply_all(ledger, ("bid", 3333, 1), ("bid", 3334, 2))  # cost 10,001 for 0.03 contracts
+    ledger.apply_fill(fill("ask", 4000, 2, "x"), 3)
+    assert ledger.holdings["M"].cost_usd_e6 == 10_001 - 2 * 10_001 // 3 == 3_334
+    assert ledger.holdings["M"].realised_usd_e6 == 2 * 4_000 - 6_667
+
+
 def test_fill_is_applied_once_by_its_id():
     ledger = opened()
     assert ledger.apply_fill(fill("bid", 5000, 200, "a"), 1) is not None
