@@ -8,7 +8,7 @@ import msgspec
 
 from common.errors import BrokenInvariant, RecordDamaged
 
-_UNREADABLE = (msgspec.MsgspecError, BrokenInvariant, AssertionError, LookupError, ValueError)
+_UNREADABLE = (msgspec.MsgspecError, BrokenInvariant, AssertionError, LookupError, ValueError, RecursionError)
 """What reading a record that we did not write there can raise: it has another form, or contradicts those before it."""
 
 
