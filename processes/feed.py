@@ -360,9 +360,9 @@ class Feed:
 
     def _on_status(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
         self.reads.outcome_of(call, answer)  # to be counted if it is unreadable
-        was_open = self.exchange.is_open
+        was_away = self.exchange.checked_wall_ns and not self.exchange.is_open
         self.exchange.note_status(answer, now.wall_ns)
-        if was_open or not self.exchange.is_open:
+        if not was_away or not self.exchange.is_open:
             return []
         self.next_discovery_ns = now.mono_ns
         if self.exchange.stream_up:
