@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.simulation import shrink
 from tests.simulation.campaign import Report, run_campaign
+from tests.simulation.endurance import Grown, endure
 from tests.simulation.play import Outcome, Play
 from tests.simulation.strikes import FAMILIES, draw_strikes
 
@@ -24,6 +25,8 @@ def main() -> None:
     if arguments.replay:
         case = shrink.load(arguments.replay)
         _show_one(Play(case.seed, case.strikes).run())
+    elif arguments.endure is not None:
+        _endure(arguments.endure)
     elif arguments.shrink is not None:
         _shrink(arguments.shrink, families)
     elif arguments.trace is not None:
@@ -45,6 +48,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=_count, default=2, metavar="N", help="processes that play side by side (2)")
     parser.add_argument("--shrink", type=int, metavar="SEED", help="find the fewest strikes with which a seed fails")
+    parser.add_argument(
+        "--endure", type=float, metavar="HOURS", help="live for simulated hours, and hold every core to its memory"
+    )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="play a kept list of strikes")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="play the seed of --from and write down everything")
     return parser.parse_args()
@@ -130,6 +136,19 @@ def _shrink(seed: int, families: tuple[str, ...]) -> None:
         sys.exit(1)
     case = shrink.shrink(outcome, lambda text: print(text, file=sys.stderr))
     print(f"{case.failure}\nkept in {shrink.keep(case)}")
+
+
+def _endure(hours: float) -> None:
+    try:
+        samples = endure(hours, lambda text: print(text, file=sys.stderr, flush=True))
+    except Grown as grown:
+        print(f"grown: {grown}")
+        sys.exit(1)
+    for name, sizes in samples.items():
+        quarter = len(sizes) // 4
+        early, late = statistics.median(sizes[quarter : 2 * quarter]), statistics.median(sizes[-quarter:])
+        print(f"{name:24} {early / 1024:>10,.0f} KiB in the second quarter {late / 1024:>10,.0f} KiB in the last")
+    print(f"{hours:g} simulated hours, nothing grew")
 
 
 def _trace(seed: int, families: tuple[str, ...], path: Path) -> None:

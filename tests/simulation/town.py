@@ -50,6 +50,7 @@ class Town:
         self.halted = ""
         self.settlements = 0  # how many our books have taken
         self.lost_records = 0  # written, not synced, and lost
+        self.is_remembering = True
         self.published: list[tuple[str, str, Message]] = []  # publisher, topic, message
         self.answers: dict[str, Reply] = {}  # to the operator, by token
         self.watchers: list[Callable[[str, Message], None]] = []  # are shown what is published
@@ -94,7 +95,8 @@ class Town:
 
     def hear(self, publisher: str, topic: str, message: Message) -> None:
         """Remember what was published."""
-        self.published.append((publisher, topic, message))
+        if self.is_remembering:
+            self.published.append((publisher, topic, message))
         for watch in self.watchers:
             watch(topic, message)
 
