@@ -1,33 +1,126 @@
-"""`trader halt`"""
+"""`trader halt`: the stop that works whatever is left of the group.
+
+The latch comes first, so that nothing trades on or is started into trading. Then whoever can cancel and prove it is
+asked in turn: the coordinator, execution, and at last the exchange itself, with the key and by this command alone.
+"""
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 
+from common import clock
+from common.bus.latch import Latch
+from common.bus.run_dir import RunDir
 from common.cli import bus_client
 from common.cli.context import Context
-from common.errors import Failure
-from common.messages import Halt
+from common.clock import NS_PER_S
+from common.config import Config
+from common.endpoints import endpoints, read_key, trade_key
+from common.errors import ConfigError, ExitCode, Failure
+from common.kalshi.calls import Call
+from common.kalshi.emergency import EmergencyStop, Verdict
+from common.kalshi.keyfile import load_signer
+from common.kalshi.rest import RestClient
+from common.messages import Done, Halt
 
 COORDINATOR_S = 5.0  # its proof usually takes two or three; after this nobody waits for it
-EXECUTION_S = 35.0  # it answers within 25
+EXECUTION_S = 8.0  # the same proof, asked of who makes it; after this we do not wait either
+ALONE_S = 60.0
+
+_EXIT_CODES = {
+    "unproven": ExitCode.TIMED_OUT,
+    "unauthorised": ExitCode.FAILED,
+    "refused": ExitCode.REFUSED,
+}
 
 
 @click.command(name="halt")
 @click.option("--reason", default="emergency stop", metavar="TEXT", help="Kept with the latch.")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=1.0), default=ALONE_S, show_default=True, metavar="SECONDS",
+    help="How long this command goes on trying by itself where no process proves it.",
+)  # fmt: skip
 @click.pass_obj
-def command(context: Context, reason: str) -> None:
+def command(context: Context, reason: str, timeout_s: float) -> None:
     """Stop at once: cancel every order of the account, prove it, and stay stopped over restarts.
 
-    Works without the coordinator: when it is silent, execution is asked itself.
+    Latches HALTED first. Works in every state and without any process: what the coordinator does not prove execution is
+    asked for, and what execution does not prove this command does itself, with the trade key. Exits 0 once nothing
+    rests, 5 if that could not be proven in time; HALTED stays latched either way.
 
     Example: trader halt --reason 'news'
     """
     config = context.load()
-    request = Halt(reason=reason)
+    if not config.run_dir.is_dir():
+        message = f"{config.run_dir} is not there: no group has run in it, and nothing was cancelled"
+        raise Failure(message, ExitCode.NOT_RUNNING)
+    latch = Latch(RunDir(config.run_dir))
     try:
-        done = bus_client.ask_done(config, "coordinator", request, COORDINATOR_S)
-    except Failure as failure:
-        click.echo(f"{failure}; asking execution itself", err=True)
-        done = bus_client.ask_done(config, "execution", request, EXECUTION_S)
-    bus_client.show(done)
+        latch.halt(reason)
+    except OSError as error:  # cancelling is worth more than the latch
+        click.echo(f"HALTED could not be latched ({error}); cancelling all the same", err=True)
+    try:
+        proof = _ask_group(config, reason) or _act_alone(config, timeout_s)
+    except ConfigError as error:
+        raise ConfigError(f"{_words(latch)}, but this command can cancel nothing itself: {error}") from error
+    except Failure as error:
+        raise Failure(f"{_words(latch)}, but {error}", error.code) from error
+    if not latch.reason():
+        raise Failure(f"{proof}; but {_words(latch)}: stop the group before it trades on", ExitCode.FAILED)
+    click.echo(f"{_words(latch)}; {proof}")
+
+
+def _words(latch: Latch) -> str:
+    return "HALTED is latched" if latch.reason() else "HALTED is not latched"
+
+
+def _ask_group(config: Config, reason: str) -> str:
+    """Have the group cancel and prove it; return its words, "" where it did not."""
+    if config.settings.exchange.mode == "observe":
+        return ""  # no process may send anything
+    for owner, timeout_s, next_one in (
+        ("coordinator", COORDINATOR_S, "asking execution itself"),
+        ("execution", EXECUTION_S, "asking the exchange itself"),
+    ):
+        try:
+            done = bus_client.ask_done(config, owner, Halt(reason=reason), timeout_s)
+        except Failure as failure:
+            done = Done(success=False, detail=str(failure))
+        if done.success:
+            return done.detail
+        click.echo(f"{done.detail or done.code}; {next_one}", err=True)
+    return ""
+
+
+def _act_alone(config: Config, timeout_s: float) -> str:
+    """Cancel and prove it by ourselves."""
+    may_cancel = config.settings.exchange.mode == "trade"
+    stop = EmergencyStop(
+        config.settings.exchange.subaccount, clock.read, lambda words: click.echo(words, err=True),
+        round(timeout_s * NS_PER_S), may_cancel,
+    )  # fmt: skip
+    verdict = asyncio.run(_converse(config, stop, may_cancel))
+    if verdict.code == "proven":
+        return verdict.detail
+    raise Failure(verdict.detail, _EXIT_CODES[verdict.code])
+
+
+async def _converse(config: Config, stop: EmergencyStop, may_cancel: bool) -> Verdict:
+    """Move the bytes of a conversation."""
+    key = trade_key(config) if may_cancel else read_key(config)
+    signer = load_signer(key.key_id, key.path)
+    async with RestClient(endpoints(config).rest_url, signer) as client:
+        talk, answer = stop.talk(), None
+        while True:
+            try:
+                step = talk.send(answer)
+            except StopIteration as ended:
+                verdict: Verdict = ended.value
+                return verdict
+            answer = None
+            if isinstance(step, Call):
+                answer = await client.send(step.method, step.path, query=step.query, body=step.body, write=step.write)
+            else:
+                await asyncio.sleep(step.for_ns / NS_PER_S)
