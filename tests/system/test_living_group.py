@@ -30,6 +30,7 @@ from processes.sync import Sync
 from processes.tracking import Tracking
 from tests.system import truth
 from tests.system.group import ZMQ, Group, Json, call, is_ready, let_trade, write_settings
+from tests.system.truth import assert_equal_at_rest
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.xdist_group("system")
@@ -79,17 +80,6 @@ def ready(group: Group) -> None:
 def has_restarted(name: str, before: int) -> Callable[[Json], bool]:
     """Return the condition that a status tells of a new life of a process."""
     return lambda facts: facts["services"][name].get("pid") not in (None, before)
-
-
-def assert_equal_at_rest(group: Group) -> None:
-    """Pause, and compare with the exchange until nothing differs; what still differs after a while is an error."""
-    group.must("pause")
-    try:
-        wait_for(lambda: not truth.differences(group), 20.0)
-    except AssertionError:
-        raise AssertionError("\n".join(truth.differences(group))) from None
-    finally:
-        group.must("resume")
 
 
 def test_it_trades_and_its_books_equal_the_exchanges_to_the_micro_dollar(group: Group) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from common.messages import External, Fill, Order, OrderState, Settlement
 from tests.system.group import Group, Json
+from tests.waiting import wait_for
 
 
 class Counts(NamedTuple):
@@ -73,6 +74,17 @@ def differences(group: Group) -> list[str]:
         *_differ("unexplained cash", [row.reason for row in group.events("tracking", "external", External)], []),
     ]  # fmt: skip
     return found + _complaints(facts)
+
+
+def assert_equal_at_rest(group: Group) -> None:
+    """Pause, and compare with the exchange until nothing differs; what still differs after a while is an error."""
+    group.must("pause")
+    try:
+        wait_for(lambda: not differences(group), 20.0)
+    except AssertionError:
+        raise AssertionError("\n".join(differences(group))) from None
+    finally:
+        group.must("resume")
 
 
 def _complaints(facts: Json) -> list[str]:
