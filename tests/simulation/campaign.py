@@ -101,6 +101,9 @@ class _Lane:
         """End the worker."""
         self.process.kill()
         self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def run_campaign(

@@ -61,8 +61,10 @@ class Play:
     def __init__(self, seed: int, strikes: tuple[AnyStrike, ...], trace_file: IO[str] | None = None) -> None:
         random = Random(f"{seed}/world")
         scenario, settings = hamlet(random), circumstances(random)
-        if not settings.sync.corrections:  # then nothing books what came from outside, and our books stay behind
-            strikes = tuple(row for row in strikes if not (isinstance(row, Inject) and isinstance(row.fault, Deposit)))
+        if any(isinstance(row, Inject) and isinstance(row.fault, Deposit) for row in strikes):
+            settings = msgspec.structs.replace(  # nothing else books what came from outside
+                settings, sync=msgspec.structs.replace(settings.sync, corrections=True)
+            )
         self.seed = seed
         self.strikes = strikes
         self.trace = Trace(trace_file)
