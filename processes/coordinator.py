@@ -22,17 +22,13 @@ from common.effects import (
     Latch,
     Latched,
     Log,
-    PeerGone,
-    PeerUp,
     Publish,
     Start,
-    SubjectStale,
     Unanswered,
     Wake,
     WakeAt,
 )
 from common.messages import (
-    Account,
     Action,
     ActionReply,
     Activity,
@@ -47,11 +43,8 @@ from common.messages import (
     Fill,
     Halt,
     Intent,
-    Market,
-    OpenOrders,
     Order,
     OrderGroup,
-    Position,
     Reconciliation,
     Reply,
     Settlement,
@@ -59,7 +52,7 @@ from common.messages import (
     TraderState,
     Transition,
 )
-from common.settings import Settings
+from common.settings import ExitSettings, Settings
 from common.trading.calibration import Calibration
 from common.trading.commands import Commands
 from common.trading.conversation import Conversation
@@ -72,7 +65,7 @@ from common.trading.world import World
 
 TICK_NS = NS_PER_S // 4  # level-triggered causes and deadlines are looked at this often even in silence
 STEADY_TICK_NS = NS_PER_S  # where nothing is being waited for
-STEADY = (State.READY, State.ACTING, State.IDLE, State.HALTED)
+STEADY = (State.READY, State.IDLE, State.HALTED)
 START_GRACE_NS = 10 * NS_PER_S  # a calibration waits this long before the world's causes pause it
 NO_CASH_RECHECK_NS = 30 * NS_PER_S
 
@@ -86,6 +79,9 @@ class Coordinator:
         self.session = ""
         self.epoch = 0
         self.requests = 0
+        self.has_news = True  # more than prices that moved, since the last look at everything
+        self.next_look_ns = 0
+        self.has_exits = False
         self.standing: dict[CauseKind, Cause] = {}  # causes that an event set and an event takes away
         self.timed: dict[CauseKind, tuple[Cause, int]] = {}  # causes that pass with time
         self.reach_backoff_s = 0
@@ -109,6 +105,12 @@ class Coordinator:
     def update(self, message: Delivered, now: Now) -> list[Effect]:
         """Take one input."""
         self.now = now
+        match message:
+            case Drained() if not self.has_news and now.mono_ns < self.next_look_ns:
+                return []
+            case Book() if self.conversation is None and not self.has_exits and self.world.note_price(message):
+                return []
+        self.has_news = True
         match message:
             case Drained() | Wake():
                 return self.evaluate()
@@ -145,6 +147,7 @@ class Coordinator:
     def _start(self, start: Start) -> list[Effect]:
         self.settings = msgspec.json.decode(start.config, type=Settings)
         self.session, self.epoch = start.session, start.epoch
+        self.has_exits = self.settings.exits != ExitSettings()
         first = Intent.RUN if self.settings.exchange.environment == "paper" else Intent.STOP
         self.memory = Memory(start.journal_id, first, start.restored)
         self.world = World(self.settings.limits, self.settings.sync.interval_s)
@@ -171,43 +174,24 @@ class Coordinator:
         return [Follow(topic=topic, after=number) for topic, number in after.items() if number]
 
     def _note_state(self, message: Delivered) -> None:
-        world = self.world
-        world.changed()
-        match message:
-            case Book():
-                world.books[message.ticker] = message
-            case Market():
-                world.markets[message.ticker] = message
-            case Exchange():
-                self._note_exchange(message)
-            case Account():
-                world.accounts[message.shard] = message
-            case Position():
-                world.positions[message.ticker] = message
-            case OpenOrders():
-                world.orders[message.ticker] = message
-            case PeerUp():
-                world.alive[message.process] = message.session
-            case PeerGone():
-                world.alive.pop(message.process, None)
-            case SubjectStale():
-                world.forget(message.topic, message.key)
+        if isinstance(message, Exchange):
+            self._note_exchange(message)
+        self.world.note(message)
 
     def _note_exchange(self, exchange: Exchange) -> None:
         """Remember the status; the first success cuts every back-off short."""
         before = self.world.exchanges.get(exchange.shard)
-        self.world.exchanges[exchange.shard] = exchange
         if exchange.reachable and before is not None and not before.reachable:
             self.timed.pop(CauseKind.EXCHANGE_UNREACHABLE, None)
 
     def _on_request(self, asked: Asked) -> list[Effect]:
         match asked.request:
-            case Action():
-                return self.desk.take(asked.request, asked.token)
-            case Command():
-                return self.commands.take(asked.request, asked.token)
-            case Halt():
-                return self.commands.take_halt(asked.request, asked.token)
+            case Action() as action:
+                return self.desk.take(action, asked.token)
+            case Command() as command:
+                return self.commands.take(command, asked.token)
+            case Halt() as halt:
+                return self.commands.take_halt(halt, asked.token)
         return [Answer(token=asked.token, reply=Done(success=False, code="unknown_request"))]
 
     def _on_reply(self, request_id: str, reply: Reply | None, maybe_delivered: bool) -> list[Effect]:
@@ -332,6 +316,7 @@ class Coordinator:
 
     def evaluate(self) -> list[Effect]:
         """Look at everything once: conversations, causes, the state's own duty, the operator's waiting commands."""
+        transitions = self.transitions
         effects = self.memory.reserve() + self.guards.tend(self)
         if self.conversation is not None:
             effects += self.conversation.on_time(self.now)
@@ -344,8 +329,11 @@ class Coordinator:
             effects += self.conversation.on_time(self.now)  # what a new state began need not wait for the next drain
         effects += self.commands.answer()
         effects += self.publish_state()
-        is_steady = self.machine.state in STEADY and not self.world.is_troubled and not self.commands.operator.pending
-        return [*effects, WakeAt(mono_ns=self.now.mono_ns + (STEADY_TICK_NS if is_steady else TICK_NS))]
+        is_waiting = self.world.is_troubled or self.guards.losses.is_waiting or self.commands.operator.pending
+        is_steady = self.machine.state in STEADY and not is_waiting
+        self.has_news = self.transitions != transitions  # a new state has duties of its own
+        self.next_look_ns = self.now.mono_ns + (STEADY_TICK_NS if is_steady else TICK_NS)
+        return [*effects, WakeAt(mono_ns=self.next_look_ns)]
 
     def _obey_causes(self) -> list[Effect]:
         """Move to the state that the gravest cause demands."""

@@ -91,6 +91,8 @@ class Execution:
         self.session = ""
         self.prefix = "t2-"
         self.requests = 0
+        self.has_news = True  # more than prices that moved, since the last look at everything
+        self.next_look_ns = 0
         self.placed_day = -1
         self.published: dict[str, OpenOrders] = {}
         self.untold: dict[str, None] = {}  # markets of which the last life may have told orders that are gone
@@ -121,6 +123,16 @@ class Execution:
     def update(self, message: Delivered, now: Now) -> list[Effect]:
         """Take one input."""
         self.now = now
+        match message:
+            case Drained() if not self.has_news and now.mono_ns < self.next_look_ns:
+                return []
+            case Decision():
+                self.rules.decided_ns[message.ticker] = now.mono_ns
+                return []
+            case Book() if message.fresh and self.around.is_fresh(message.ticker):
+                self.around.note(message)
+                return []
+        self.has_news = True
         match message:
             case Asked():
                 return self._on_request(message)
@@ -224,8 +236,6 @@ class Execution:
 
     def _note_state(self, message: Delivered) -> list[Effect]:
         match message:
-            case Decision():
-                self.rules.decided_ns[message.ticker] = self.now.mono_ns
             case TraderState():
                 self._note_trader(message)
             case Book() | Market() | Exchange():
@@ -365,8 +375,10 @@ class Execution:
             effects += self.writes.cancel_all()
         effects += self.writes.tend()
         effects += self._publish_open_orders()
-        is_idle = not self.keeper.live and not self.halting.is_proving
-        return [*effects, WakeAt(mono_ns=self.now.mono_ns + (IDLE_TICK_NS if is_idle else TICK_NS))]
+        is_idle = not (self.keeper.live or self.halting.is_proving or self.writes.groups.is_waiting)
+        self.has_news = False
+        self.next_look_ns = self.now.mono_ns + (IDLE_TICK_NS if is_idle else TICK_NS)
+        return [*effects, WakeAt(mono_ns=self.next_look_ns)]
 
     def _obey_rules(self) -> list[Effect]:
         """Want those of our orders gone that may not rest any more."""

@@ -103,6 +103,8 @@ class Tracking:
         self.rounds = Rounds()
         self.payout_tries: dict[str, int] = {}  # final markets of ours -> rounds asked for
         self.requests = 0
+        self.has_news = True  # more than prices that moved, since the last look at everything
+        self.next_look_ns = 0
         self.reconciled_ns = 0
         self.last_update_wall_ns = 0
         self.next_marks_ns = 0
@@ -118,6 +120,13 @@ class Tracking:
 
     def update(self, message: Delivered, now: Now) -> list[Effect]:
         """Take one input."""
+        match message:
+            case Drained() if not self.has_news and now.mono_ns < self.next_look_ns:
+                return []
+            case Book():
+                self._note_book(message)
+                return []
+        self.has_news = True
         match message:
             case StreamFrame():
                 return self._on_frame(message, now)
@@ -175,8 +184,6 @@ class Tracking:
 
     def _note(self, message: Delivered) -> None:
         match message:
-            case Book():
-                self._note_book(message)
             case Market():
                 self.markets[message.ticker] = message
             case Order():
@@ -371,7 +378,9 @@ class Tracking:
             effects += self._tidy(now)
         effects += self._publish(now)
         is_calm = not self.position_doubts and not self.order_doubts and not self.books.waiting
-        return [*effects, WakeAt(mono_ns=now.mono_ns + (CALM_TICK_NS if is_calm else TICK_NS))]
+        self.has_news = False
+        self.next_look_ns = now.mono_ns + (CALM_TICK_NS if is_calm else TICK_NS)
+        return [*effects, WakeAt(mono_ns=self.next_look_ns)]
 
     def _tidy(self, now: Now) -> list[Effect]:
         """Let go of markets that settled long ago."""

@@ -111,6 +111,11 @@ class GroupDesk:
         self._resets[shard] = (*self._resets.get(shard, ()), token)
         return []
 
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether something is wanted that could not be sent yet."""
+        return bool(self._resets or self._wanted)
+
     def tend(self) -> list[Effect]:
         """Send what is wanted, as far as the budget allows: what has no token waits for the next turn."""
         writes, subaccount = self.writes, self.writes.subaccount

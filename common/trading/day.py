@@ -88,6 +88,11 @@ class LossWatch:
         self._limits = limits
         self._since_ns: int | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether a limit is passed and has not stood long enough."""
+        return self._since_ns is not None
+
     def judge(self, day: Day, equity_usd_e6: int, now: Now) -> str:
         """Return the reason to halt once a loss has stood long enough, or ''."""
         reason = day.loss_reason(equity_usd_e6, self._limits)

@@ -28,6 +28,11 @@ class Surroundings:
         """Say whether the trader may send orders of its policy."""
         return self.trader is not None and self.trader.state in (State.READY, State.ACTING)
 
+    def is_fresh(self, ticker: str) -> bool:
+        """Say whether the last book of a market was fresh."""
+        book = self.books.get(ticker)
+        return book is not None and book.fresh
+
     def note(self, message: Message) -> None:
         """Take a state."""
         match message:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.clock import NS_PER_MS, NS_PER_S, Now
+from common.effects import Delivered, PeerGone, PeerUp, SubjectStale
 from common.messages import (
     Account,
     Book,
@@ -55,6 +56,37 @@ class World:
     def changed(self) -> None:
         """Take note that a state is about to change: what forbids trading must be looked at anew."""
         self._judged = None
+
+    def note(self, message: Delivered) -> None:
+        """Take a state, or the news that somebody lives or is gone."""
+        self.changed()
+        match message:
+            case Book():
+                self.books[message.ticker] = message
+            case Market():
+                self.markets[message.ticker] = message
+            case Exchange():
+                self.exchanges[message.shard] = message
+            case Account():
+                self.accounts[message.shard] = message
+            case Position():
+                self.positions[message.ticker] = message
+            case OpenOrders():
+                self.orders[message.ticker] = message
+            case PeerUp():
+                self.alive[message.process] = message.session
+            case PeerGone():
+                self.alive.pop(message.process, None)
+            case SubjectStale():
+                self.forget(message.topic, message.key)
+
+    def note_price(self, book: Book) -> bool:
+        """Take a book that is as fresh as the last one of its market; return whether it is."""
+        before = self.books.get(book.ticker)
+        if before is None or before.fresh != book.fresh:
+            return False
+        self.books[book.ticker] = book
+        return True
 
     def note_round(self, now: Now) -> None:
         """Take note that a round of sync's ended well."""
