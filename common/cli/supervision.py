@@ -224,7 +224,8 @@ def find_paper_exchange(run_dir: Path) -> PaperExchange | None:
 
 
 def last_words(run_dir: Path, process: str, lines: int = 15) -> str:
-    """Return the end of a process's log."""
+    """Return the end of a process's log, without what it said while all was well."""
     path = run_dir / "logs" / f"{process}.log"
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    return "\n".join(text.splitlines()[-lines:]) or f"({path} is empty)"
+    said = [line for line in text.splitlines()[-lines:] if '"level":"info"' not in line]
+    return "\n".join(said) or f"({path} tells of nothing wrong)"
