@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from common.bus.journal import KIND
 from common.bus.latch import Latch
 from common.bus.run_dir import RunDir
 from common.cli.context import Context
@@ -18,12 +19,13 @@ from common.cli.zmq_ps import listen
 from common.clock import NS_PER_S
 from common.config import Config
 from common.endpoints import Endpoints, endpoints, read_key, trade_key
-from common.errors import ExitCode, Expected, Failure
+from common.errors import ExitCode, Expected, Failure, LogDamaged
 from common.kalshi import calls
 from common.kalshi.auth import Signer
 from common.kalshi.keyfile import load_signer
 from common.kalshi.outcomes import Answer, DefiniteReject, Ok, read_outcome, status_outcome
 from common.kalshi.rest import RestClient
+from common.log.files import read
 from common.registry import PROCESSES
 
 _CLOCK_OFF_S = 2.0  # the answer's date has whole seconds
@@ -62,6 +64,7 @@ def _examine(config: Config) -> Iterator[Finding]:
     exchange = config.settings.exchange
     yield Finding(True, "configuration", f"{config.file or 'defaults'}, {exchange.environment}, mode {exchange.mode}")
     yield _run_directory(config)
+    yield _journals(RunDir(config.run_dir))
     yield _ask("trade key", lambda: _key_words(config, is_trade=True))
     yield _ask("read key", lambda: _key_words(config, is_trade=False))
     try:
@@ -89,6 +92,20 @@ def _run_directory(config: Config) -> Finding:
     free_bytes = shutil.disk_usage(root).free
     words = f"{root}, mode {mode:04o}, {free_bytes / 1e9:.1f} GB free"
     return Finding(mode == 0o700 and free_bytes >= _FREE_BYTES_MIN, "run directory", words)
+
+
+def _journals(run_dir: RunDir) -> Finding:
+    """Read every journal to its end without changing it; what a writer is at just now may look torn."""
+    words, ill = [], []
+    for row in PROCESSES.values():
+        path = run_dir.journal(row.name)
+        if not row.journal or not path.exists():
+            continue
+        try:
+            words.append(f"{row.name} {len(read(path, KIND).records):,} records")
+        except (LogDamaged, OSError) as error:
+            ill.append(str(error))
+    return Finding(not ill, "journals", "; ".join(ill or words) or "none yet")
 
 
 def _key_words(config: Config, is_trade: bool) -> str:

@@ -25,8 +25,8 @@ from common.kalshi.keyfile import load_signer
 from common.kalshi.rest import RestClient
 from common.messages import Done, Halt
 
-COORDINATOR_S = 5.0  # its proof usually takes two or three; after this nobody waits for it
-EXECUTION_S = 8.0  # the same proof, asked of who makes it; after this we do not wait either
+COORDINATOR_S = 3.0  # its proof usually takes two; after this nobody waits for it
+EXECUTION_S = 4.0  # the same proof, asked of who makes it; after this nobody waits for that either
 ALONE_S = 60.0
 
 _EXIT_CODES = {
