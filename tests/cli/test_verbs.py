@@ -31,6 +31,17 @@ def test_doctor_where_nothing_runs_says_what_is_missing(run_dir: Path, capsys: p
     assert "not well: " in said.err
 
 
+def test_doctor_names_a_damaged_journal_and_changes_nothing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = run_dir / "journals" / "tracking.log"
+    journal.parent.mkdir()
+    journal.write_bytes(b"no journal" * 10)
+    assert program.run(trader.command, ["--run-dir", str(run_dir), "doctor"], "trader") == ExitCode.UNHEALTHY
+    said = capsys.readouterr()
+    assert f"FAIL journals       {journal}: offset 0: this is not a log file" in said.out
+    assert "journals" in said.err
+    assert journal.read_bytes() == b"no journal" * 10
+
+
 @pytest.mark.parametrize(
     ("code", "exit_code"),
     [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -142,7 +142,7 @@ def test_coordinator_that_was_stopped_keeps_its_role_and_wakes_without_doing_har
         wait_for(lambda: not resting(group), 20.0)  # execution takes them away without it
         _, account, _ = group.ledger()
         known = {order.client_order_id for order in account.orders}
-        let_trade(1.0)
+        let_trade(2.0)
         _, account, _ = group.ledger()
         assert {order.client_order_id for order in account.orders} == known
     group.wait_ready()
@@ -165,22 +165,21 @@ def test_full_disk_ends_execution_before_an_order_leaves_and_it_recovers_with_ro
     assert {order.client_order_id for order in account.orders} <= known
 
 
-def spoiled(path: Path) -> Callable[[], None]:
-    """Turn one bit of a record; return what puts it right."""
+@contextmanager
+def spoiled(path: Path) -> Iterator[None]:
+    """Have one bit of a record turned, for as long as the block lasts."""
     data = path.read_bytes()
     at = HEADER_BYTES + 40
     path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
-
-    def mend() -> None:
+    try:
+        yield
+    finally:
         path.write_bytes(data)
-
-    return mend
 
 
 def test_damaged_journal_keeps_its_process_down_and_says_what_to_do(group: Group) -> None:
     group.supervisor.stop_process("execution")
-    mend = spoiled(RunDir(group.run_dir).journal("execution"))
-    try:
+    with spoiled(RunDir(group.run_dir).journal("execution")):
         group.supervisor.start_process("execution")
         row = wait_for(
             lambda: next(
@@ -203,8 +202,6 @@ def test_damaged_journal_keeps_its_process_down_and_says_what_to_do(group: Group
         assert "execution.log: offset" in doctor.stdout
         assert latch(group).reason() == ""
         group.wait_until(lambda facts: facts["state_machine"]["current_state"] == "PAUSED")
-    finally:
-        mend()
     group.supervisor.start_process("execution")
     group.wait_ready()
     assert_equal_at_rest(group)
