@@ -16,7 +16,7 @@ from common.effects import Answered, Ask
 from common.errors import ExitCode, Failure
 from common.logs import Log
 from common.messages import Reply, Request
-from common.registry import PROCESSES, REQUESTS
+from common.registry import REQUESTS
 
 _CONNECT_NS = NS_PER_S  # a living process on this machine is connected in milliseconds
 _CONNECT_BUSY_NS = 5 * NS_PER_S  # unless the machine is very busy: one whose process is there is given longer
@@ -67,8 +67,6 @@ def _check_patience(owner: str, waited_ns: int, run_dir: RunDir) -> None:
         return
     pid = run_dir.living(owner)
     if pid is None:
-        others = any(run_dir.living(process) for process in PROCESSES)
-        hint = "" if others else f", nothing does in {run_dir.root}; scripts/run starts it"
-        raise Failure(f"{owner} does not run{hint}", ExitCode.NOT_RUNNING)
+        raise Failure(f"{owner} does not run", ExitCode.NOT_RUNNING)
     if waited_ns > _CONNECT_BUSY_NS:
         raise Failure(f"{owner} (process {pid}) is there and takes no requests", ExitCode.NOT_RUNNING)

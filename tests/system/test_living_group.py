@@ -176,7 +176,7 @@ def test_after_every_program_was_killed_the_books_still_equal_the_exchanges(grou
 
 
 def test_killed_feed_pauses_before_any_order_leaves_on_an_old_book(group: Group) -> None:
-    wait_for(lambda: group.status()["portfolio"]["open_orders"])
+    wait_for(lambda: group.status()["portfolio"]["open_orders"], 120.0)
     group.supervisor.stop_process("feed")
     facts = group.wait_until(lambda facts: facts["state_machine"]["current_state"] == "PAUSED")
     paused_ns = facts["state_machine"]["history"][-1]["at_wall_ns"]
@@ -213,7 +213,7 @@ def test_stop_ends_in_idle_and_start_trades_again(group: Group) -> None:
 
 
 def test_emergency_stop_cancels_everything_and_stays_stopped_after_a_restart(group: Group) -> None:
-    wait_for(lambda: group.status()["portfolio"]["open_orders"])
+    wait_for(lambda: group.status()["portfolio"]["open_orders"], 120.0)
     assert "nothing rests" in group.must("halt", "--reason", "drill")
     _, account, _ = group.ledger()
     assert [order for order in account.orders if order.status == "resting"] == []

@@ -55,7 +55,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
 def trading(group: Group) -> None:
     """Let each test begin with orders that rest."""
     group.wait_ready()
-    wait_for(lambda: resting(group), 30.0)
+    wait_for(lambda: resting(group), 120.0)  # the policy pauses after losses
 
 
 def resting(group: Group) -> list[str]:
