@@ -36,7 +36,7 @@ class Drained(Input, frozen=True, kw_only=True):
 
 
 class Wake(Input, frozen=True, kw_only=True):
-    """The time asked for with `WakeAt` has come."""
+    """The time asked for with `WakeAt` has come: all that `Drained` says too, in its place."""
 
 
 class PeerUp(Input, frozen=True, kw_only=True):

@@ -1,9 +1,9 @@
 """Shell: what stands around a core: it brings the inputs, in order, and carries out the effects, in order.
 
-One `turn` takes all that has arrived, the control door first, gives it to the core piece by piece, then `Drained`, and
-tends what is due. Records that must be on the disk share one wait for it: what follows them is held back until then, so
-a burst costs one wait and not one for each record. The shell knows no policy. Everything it is told to wait for has a
-bound, and every failure becomes an input of the core or the end of the process.
+One `turn` takes all that has arrived, the control door first, gives it to the core piece by piece, then `Drained`, or
+`Wake` if its time has come, and tends what is due. Records that must be on the disk share one wait for it: what follows
+them is held back until then, so a burst costs one wait and not one for each record. The shell knows no policy.
+Everything it is told to wait for has a bound, and every failure becomes an input of the core or the end of the process.
 """
 
 from __future__ import annotations
@@ -137,7 +137,10 @@ class Shell:
         for delivery in self._arrivals(ready, is_tick):
             self._deliver(delivery)
             delivered += 1
-        if delivered:
+        if clock.mono_ns() >= self._wake_ns:
+            self._wake_ns = _NEVER_NS
+            self._deliver(Delivery(effects.Wake()))
+        elif delivered:
             self._deliver(Delivery(Drained()))
         self._commit()
         self._tend(ready, is_tick)
@@ -243,9 +246,6 @@ class Shell:
         for inbox in inboxes:
             for _ in range(len(inbox)):
                 yield Delivery(inbox.popleft())
-        if clock.mono_ns() >= self._wake_ns:
-            self._wake_ns = _NEVER_NS
-            yield Delivery(effects.Wake())
 
     def _deliver(self, delivery: Delivery) -> None:
         now = clock.read()

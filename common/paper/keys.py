@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -28,6 +29,8 @@ KEY_HEADER = "kalshi-access-key"
 TIMESTAMP_HEADER = "kalshi-access-timestamp"
 SIGNATURE_HEADER = "kalshi-access-signature"
 WS_PATH = "/trade-api/ws/v2"
+
+Verify = Callable[[bytes, bytes], None]  # signature, text; raises `InvalidSignature`
 
 WINDOW_MS = 15_000  # measured: 10 s of skew pass, 30 s do not
 DEFAULT_TIER = "advanced"
@@ -89,22 +92,29 @@ class AccountBook:
 
     def __init__(self, window_ms: int = WINDOW_MS) -> None:
         self.window_ms = window_ms
-        self._keys: dict[str, tuple[Key, RSAPublicKey | Ed25519PublicKey]] = {}
+        self._keys: dict[str, tuple[Key, Verify]] = {}
         self._tiers: dict[str, str] = {}
         self._user_ids: dict[str, str] = {}
 
     def add(self, key: Key, public_pem: bytes) -> None:
         """Register a key with its public half (PEM, RSA or Ed25519); raise `ConfigError` for anything else."""
-        unknown = key.scopes - SCOPES
-        if unknown:
-            raise ConfigError(f"key {key.key_id}: unknown scopes {sorted(unknown)}, allowed are {sorted(SCOPES)}")
         try:
             public = load_pem_public_key(public_pem)
         except ValueError as error:
             raise ConfigError(f"key {key.key_id}: not a PEM public key: {error}") from error
-        if not isinstance(public, RSAPublicKey | Ed25519PublicKey):
+        if isinstance(public, RSAPublicKey):
+            self.admit(key, partial(public.verify, padding=_PADDING, algorithm=_HASH))
+        elif isinstance(public, Ed25519PublicKey):
+            self.admit(key, public.verify)
+        else:
             raise ConfigError(f"key {key.key_id}: {type(public).__name__} is neither RSA nor Ed25519")
-        self._keys[key.key_id] = key, public
+
+    def admit(self, key: Key, verify: Verify) -> None:
+        """Register a key whose signatures are judged by a function; raise `ConfigError` for an unknown scope."""
+        unknown = key.scopes - SCOPES
+        if unknown:
+            raise ConfigError(f"key {key.key_id}: unknown scopes {sorted(unknown)}, allowed are {sorted(SCOPES)}")
+        self._keys[key.key_id] = key, verify
 
     def remove(self, key_id: str) -> None:
         """Forget a key; its requests get the 401 of an unknown one from now on."""
@@ -147,8 +157,8 @@ class AccountBook:
         known = self._keys.get(key_id)
         if known is None:
             raise _authentication_error("NOT_FOUND")
-        key, public = known
-        if not _is_signed(public, signature, f"{timestamp}{method}{path}".encode(errors="replace")):
+        key, verify = known
+        if not _is_signed(verify, signature, f"{timestamp}{method}{path}".encode(errors="replace")):
             raise _authentication_error("INCORRECT_API_KEY_SIGNATURE")
         return key
 
@@ -168,16 +178,13 @@ def _authentication_error(details: str) -> Refusal:
     return refuse(401, "authentication_error", details, "authentication_error")
 
 
-def _is_signed(public: RSAPublicKey | Ed25519PublicKey, signature: str, text: bytes) -> bool:
+def _is_signed(verify: Verify, signature: str, text: bytes) -> bool:
     try:
         raw = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):  # ValueError: text that is not ASCII
         return False
     try:
-        if isinstance(public, RSAPublicKey):
-            public.verify(raw, text, _PADDING, _HASH)
-        else:
-            public.verify(raw, text)
+        verify(raw, text)
     except InvalidSignature:
         return False
     return True

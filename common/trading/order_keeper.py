@@ -25,7 +25,7 @@ from common.trading.restoring import take_back
 
 RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
 EVENTS_IN_CHECKPOINT = 1_000
-ENDED_KEPT = 5_000
+ENDED_KEPT = 2_000
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):

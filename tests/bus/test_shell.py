@@ -255,7 +255,7 @@ def test_earliest_wake_counts_and_is_spent(tmp_path: Path) -> None:
     with stage(tmp_path, wake) as found:
         found.start()
         assert found.shell.idle_ms() == 0
-        assert [type(item) for item in found.turn()] == [Wake, Drained]
+        assert [type(item) for item in found.turn()] == [Wake]
         assert found.turn() == []
 
 

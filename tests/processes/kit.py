@@ -189,7 +189,7 @@ class Stage:
                     self.send(actor.name, news, STREAM_NS)
 
     def _deliver_due(self) -> None:
-        """Deliver everything due by now, then to each that got something that it is drained."""
+        """Deliver everything due by now, then to each that got something that it is drained, or that its time has come."""
         touched: dict[str, None] = {}
         while self._queue and self._queue[0][0] <= self.paper.now_ns:
             _, _, name, life, news = heapq.heappop(self._queue)
@@ -201,7 +201,7 @@ class Stage:
             if actor.is_alive and actor.wake_ns is not None and actor.wake_ns <= self.paper.now_ns:
                 actor.wake_ns = None
                 self._update(actor, Wake())
-                touched[actor.name] = None
+                touched.pop(actor.name, None)
         for name in touched:
             self._update(self.actors[name], Drained())
 

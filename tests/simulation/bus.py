@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.town import Town
 
 LEAST_NS, MOST_NS = 50 * NS_PER_US, 400 * NS_PER_US
-BEAT_NS = NS_PER_S // 2
+BEAT_NS = NS_PER_S
 READERS = {topic: tuple(name for name in CORES if topic in PROCESSES[name].reads) for topic in TOPICS}
 IS_STATE = {name: row.kind == "state" for name, row in TOPICS.items()}
 IS_DURABLE = {name: row.durable for name, row in TOPICS.items()}

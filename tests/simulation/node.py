@@ -78,6 +78,7 @@ class Node:
         # the shell
         self.inbox: list[Delivered] = []
         self.is_turn_due = False
+        self.is_woken = False  # the time it asked for has come
         self.next_turn_ns = 0
         self.wake_ns: int | None = None
         self.started_wall_ns = 0
@@ -101,7 +102,7 @@ class Node:
         self.trip = None
         self.is_stalled = self.is_missed = False
         self.deferred = []
-        self.inbox, self.is_turn_due, self.next_turn_ns, self.wake_ns = [], False, now_ns, None
+        self.inbox, self.is_turn_due, self.is_woken, self.next_turn_ns, self.wake_ns = [], False, False, now_ns, None
         self.retained, self.heard, self.positions, self.numbers, self.waiting = {}, {}, {}, {}, {}
         self.started_wall_ns = wall_ns
         self.core = CORES[self.name]()

@@ -9,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from common.clock import NS_PER_MS, NS_PER_S
+from common.clock import NS_PER_S
 from common.messages import CauseKind, Command, Settlement, State
 from common.paper.fault_catalogue import Deposit
 from processes.coordinator import Coordinator
@@ -18,7 +18,7 @@ from tests.simulation import phases
 from tests.simulation.eager import EagerPolicy
 from tests.simulation.node import Node
 from tests.simulation.oracle import Oracle
-from tests.simulation.scenes import circumstances, hamlet, pace_ns
+from tests.simulation.scenes import circumstances, hamlet, pace_ns, step_ns
 from tests.simulation.strikes import AnyStrike, DiskFull, Inject, Operate, carry_out, name_of
 from tests.simulation.town import Town
 from tests.simulation.trace import Trace
@@ -32,7 +32,6 @@ from tests.simulation.truth import (
     unsettled,
 )
 
-STEP_NS = 80 * NS_PER_MS  # of the exchange: what its crowd does meanwhile arrives together
 FIRST_READY_S = 30.0
 AIM_S = 6.0  # how long a strike waits for what it wants to hit
 AIM_AT_SETTLEMENT_S = 20.0
@@ -69,7 +68,7 @@ class Play:
         self.strikes = strikes
         self.trace = Trace(trace_file)
         self.town = Town(seed, scenario, settings, self.trace, pace_ns(random))
-        self.town.wire.step_ns = STEP_NS
+        self.town.wire.step_ns = step_ns(random)
         self.oracle = Oracle(self.town, settings.limits.position_qty_e2)
         self.hits: Counter[str] = Counter()
         self.ready_after_s = 0.0

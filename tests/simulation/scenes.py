@@ -153,4 +153,9 @@ def circumstances(random: Random) -> Settings:
 
 def pace_ns(random: Random) -> int:
     """Draw how long a process leaves lying what arrives, so that bursts are taken in one turn."""
-    return random.choice((8, 40, 100, 160)) * NS_PER_MS
+    return random.choice((8, 40, 100, 160, 200, 200)) * NS_PER_MS
+
+
+def step_ns(random: Random) -> int:
+    """Draw how often the exchange does what is due: what its crowd does meanwhile arrives together."""
+    return random.choice((80, 160, 240)) * NS_PER_MS

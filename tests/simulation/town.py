@@ -15,7 +15,7 @@ import msgspec
 from common import effects as fx
 from common.bus.latch import CRASH_WINDOW_NS, CRASHES_MAX
 from common.clock import NS_PER_MS, NS_PER_S
-from common.effects import Delivered, Drained, Effect
+from common.effects import Delivered, Drained, Effect, Wake
 from common.messages import Command, Done, Message, Reply, Request
 from common.paper.scenario import Scenario, load_scenario
 from common.settings import Settings
@@ -29,7 +29,7 @@ RESTART_NS = 1_100 * NS_PER_MS  # supervisord's own delay and the start of Pytho
 PACE_NS = 10 * NS_PER_MS  # between two turns of a process: what arrives meanwhile is taken in one
 STATUS_PACE_NS = 300 * NS_PER_MS  # of the status, which nobody waits for
 
-_DRAINED = Drained()
+_DRAINED, _WAKE = Drained(), Wake()
 
 
 class Town:
@@ -174,7 +174,7 @@ class Town:
         for act in deferred:
             node.when_awake(life, act)
         self.bus.heard_again(node)
-        if node.inbox:
+        if node.inbox or node.is_woken:
             self._schedule_turn(node)
 
     def fill_disk(self, name: str, for_ns: int) -> None:
@@ -192,6 +192,9 @@ class Town:
         if node.core is None:
             return
         node.inbox.append(message)
+        self._come(node)
+
+    def _come(self, node: Node) -> None:
         if not node.is_turn_due and not node.is_stalled:
             self._schedule_turn(node)
 
@@ -217,7 +220,9 @@ class Town:
             if type(message) is fx.RestReply or type(message) is fx.RestFailure:
                 self.wire.processed(node, message.call_id)
         if node.core is not None:
-            self._give(node, _DRAINED)
+            last = _WAKE if node.is_woken else _DRAINED
+            node.is_woken = False
+            self._give(node, last)
             self.bus.flush(node)
 
     # --- effects ---
@@ -275,7 +280,8 @@ class Town:
         def wake() -> None:
             if node.life == life and node.wake_ns == mono_ns:
                 node.wake_ns = None
-                self.put(node, fx.Wake())
+                node.is_woken = True
+                self._come(node)
 
         self.timeline.after(max(0, mono_ns - self.timeline.now.mono_ns), wake)
 

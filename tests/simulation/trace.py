@@ -19,25 +19,31 @@ _PLAIN = frozenset({Drained, Wake})  # that they came says all
 _show = msgspec.json.Encoder().encode
 
 
+_BATCH = 500
+
+
 class Trace:
-    """Folds as it goes; costs about two microseconds a message."""
+    """Folds many messages at a time, which costs less than a microsecond each."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self._fold = hashlib.blake2b(digest_size=16)
+        self._batch: list[object] = []
         self._file = file
 
     def note(self, mono_ns: int, process: str, what: str, message: msgspec.Struct) -> None:
         """Fold one input ("<") or effect (">") of a process; what came over the bus was folded when it was sent."""
-        kind = type(message)
-        if kind in _PLAIN or issubclass(kind, Message):
-            self._fold.update(f"{mono_ns}{process}{kind.__name__}".encode())
-        else:
-            self._fold.update(_encode((mono_ns, process, what, kind.__name__, message)))
+        kind, batch = type(message), self._batch
+        batch += (mono_ns, process, what, kind.__name__)
+        if kind not in _PLAIN and not issubclass(kind, Message):
+            batch.append(message)
+        if len(batch) >= _BATCH:
+            self._fold_batch()
         if self._file is not None:
             self._file.write(f"{mono_ns} {process} {what} {kind.__name__} {_show(message).decode()}\n")
 
     def note_bytes(self, process: str, data: bytes) -> None:
         """Fold something else, such as a final state."""
+        self._fold_batch()
         self._fold.update(process.encode() + data)
         if self._file is not None:
             self._file.write(f"{process} {hashlib.blake2b(data, digest_size=8).hexdigest()}\n")
@@ -45,4 +51,9 @@ class Trace:
     @property
     def digest(self) -> str:
         """Return the number, in hexadecimal."""
+        self._fold_batch()
         return self._fold.hexdigest()
+
+    def _fold_batch(self) -> None:
+        self._fold.update(_encode(self._batch))
+        self._batch.clear()
