@@ -57,13 +57,13 @@ def _format(value: int, decimals: int) -> str:
 
 def _price_table() -> dict[str, int]:
     """Return every price string the exchange prints: four decimals (and two, which requests may use)."""
-    table = {_format(price_e4, 4): price_e4 for price_e4 in range(PRICE_ONE_E4 + 1)}
+    table = dict(zip(_TEXT_OF_PRICE, range(PRICE_ONE_E4 + 1), strict=True))
     table.update({_format(cents, 2): cents * 100 for cents in range(101)})
     return table
 
 
+_TEXT_OF_PRICE = (*(f"0.{price_e4:04d}" for price_e4 in range(PRICE_ONE_E4)), "1.0000")  # every start waits for it
 _PRICE_OF_TEXT = _price_table()  # a dict lookup is eight times faster than Decimal on the feed's hot path
-_TEXT_OF_PRICE = tuple(_format(price_e4, 4) for price_e4 in range(PRICE_ONE_E4 + 1))
 
 
 def parse_price_e4(text: object) -> int:

@@ -234,14 +234,12 @@ class Town:
         effects = node.core.update(message, now)
         trace, carry_out = self.trace, self._carriers
         if trace is not None:
-            trace.note(now.mono_ns, node.name, "<", message)
+            trace.note(now, node.name, message, effects)
         for effect in effects:
             if node.trip is not None and node.trip(effect):
                 node.trip = None
                 self.kill(node.name)
                 return
-            if trace is not None:
-                trace.note(now.mono_ns, node.name, ">", effect)
             try:
                 carry_out[type(effect)](node, effect)
             except DiskFull:

@@ -7,10 +7,12 @@ the first difference can be found.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import IO
 
 import msgspec
 
+from common.clock import Now
 from common.effects import Drained, Wake
 from common.messages import Message
 
@@ -19,7 +21,7 @@ _PLAIN = frozenset({Drained, Wake})  # that they came says all
 _show = msgspec.json.Encoder().encode
 
 
-_BATCH = 500
+_BATCH = 100
 
 
 class Trace:
@@ -30,16 +32,17 @@ class Trace:
         self._batch: list[object] = []
         self._file = file
 
-    def note(self, mono_ns: int, process: str, what: str, message: msgspec.Struct) -> None:
-        """Fold one input ("<") or effect (">") of a process; what came over the bus was folded when it was sent."""
-        kind, batch = type(message), self._batch
-        batch += (mono_ns, process, what, kind.__name__)
-        if kind not in _PLAIN and not issubclass(kind, Message):
-            batch.append(message)
-        if len(batch) >= _BATCH:
+    def note(self, now: Now, process: str, message: msgspec.Struct, effects: Sequence[msgspec.Struct]) -> None:
+        """Fold an input of a process and all that it answered; what came over the bus was folded when it was sent."""
+        kind = type(message)
+        body = None if kind in _PLAIN or issubclass(kind, Message) else message
+        self._batch.append((now, process, kind.__name__, body, effects))
+        if len(self._batch) >= _BATCH:
             self._fold_batch()
         if self._file is not None:
-            self._file.write(f"{mono_ns} {process} {what} {kind.__name__} {_show(message).decode()}\n")
+            for what, each in (("<", message), *((">", effect) for effect in effects)):
+                line = f"{now.mono_ns} {process} {what} {type(each).__name__} {_show(each).decode()}\n"
+                self._file.write(line)
 
     def note_bytes(self, process: str, data: bytes) -> None:
         """Fold something else, such as a final state."""
