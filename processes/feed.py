@@ -69,7 +69,7 @@ from common.settings import Settings
 STREAM = "market"
 LIFECYCLE: Channel = "market_lifecycle_v2"
 TRADES: Channel = "trade"
-TICK_NS = NS_PER_S // 4
+TICK_NS = NS_PER_S // 2
 STATUS_EVERY_NS = NS_PER_S
 STATUS_TIMEOUT_NS = 2 * NS_PER_S
 NEW_MARKET_NS = 2 * NS_PER_S  # after the stream's word of it, and again: REST does not know it at once
@@ -223,6 +223,7 @@ class Feed:
     def _on_lifecycle(self, report: LifecycleReport, now: Now) -> None:
         """Take a word about a market; look sooner when it is one that may be worth watching."""
         self.watch.note_lifecycle(report, now)
+        self.next_tick_ns = now.mono_ns  # what may be done in the market has perhaps changed: look at once
         feed = self.settings.feed
         is_listed = report.ticker in feed.tickers
         is_of_series = any(report.ticker.startswith(f"{series}-") for series in feed.series)

@@ -139,7 +139,7 @@ def circumstances(random: Random) -> Settings:
             order_total_ms=random.choice((1_500, 4_000, 8_000)), account_read_ms=random.choice((2_000, 5_000, 10_000))
         ),
         feed=FeedSettings(
-            discovery_interval_s=random.choice((5, 15)), audit_interval_s=random.choice((4, 10)),
+            discovery_interval_s=random.choice((8, 15)), audit_interval_s=random.choice((6, 15)),
             min_time_to_close_s=4, max_spread_price_e4=2_000, quiet_market_s=random.choice((10, 60)),
         ),
         inference=InferenceSettings(
@@ -147,13 +147,13 @@ def circumstances(random: Random) -> Settings:
             refusal_pause_ms=random.choice((100, 600)),
         ),
         coordinator=CoordinatorSettings(recalibrate_every_s=random.choice((0, 0, 25)), retry_max_s=8),
-        sync=SyncSettings(interval_s=random.choice((5, 10, 20)), corrections=random.random() < 0.4),
+        sync=SyncSettings(interval_s=random.choice((6, 12, 25)), corrections=random.random() < 0.4),
     )  # fmt: skip
 
 
 def pace_ns(random: Random) -> int:
     """Draw how long a process leaves lying what arrives, so that bursts are taken in one turn."""
-    return random.choice((8, 40, 100, 160, 200, 200)) * NS_PER_MS
+    return random.choice((8, 40, 120, 160, 200, 200, 240, 240)) * NS_PER_MS
 
 
 def step_ns(random: Random) -> int:
