@@ -10,7 +10,7 @@ from typing import IO
 import msgspec
 
 from common.clock import NS_PER_S
-from common.messages import CauseKind, Command, Settlement, State
+from common.messages import CauseKind, Command, Message, Settlement, State
 from common.paper.fault_catalogue import Deposit
 from processes.coordinator import Coordinator
 from processes.inference import Inference
@@ -26,7 +26,7 @@ from tests.simulation.truth import (
     are_books_the_exchanges,
     assert_agrees_with_the_ledger,
     assert_disk_holds_what_is_remembered,
-    counts,
+    count,
     is_ready,
     state,
     unsettled,
@@ -36,6 +36,7 @@ FIRST_READY_S = 30.0
 AIM_S = 6.0  # how long a strike waits for what it wants to hit
 AIM_AT_SETTLEMENT_S = 20.0
 STRUCK_FOR_S = 51.0  # at least, from the beginning to the end of the faults
+LEAST_S = 60.0  # of a whole play
 QUIET_S = 150.0  # from the last fault to READY, at most: an order in doubt is proven after the signature window
 _HALTS_BY_STRIKE = {Operate: "struck", DiskFull: "crashed"}
 
@@ -71,14 +72,18 @@ class Play:
         self.town.wire.step_ns = step_ns(random)
         self.oracle = Oracle(self.town, settings.limits.position_qty_e2)
         self.hits: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.ready_after_s = 0.0
         self._done: list[AnyStrike] = []
         self._operated_ns = 0
         self.town.newborn = _teach
+        self.town.is_remembering = False
         self.town.watchers.append(self._count)
 
-    def _count(self, topic: str, message: object) -> None:
-        if isinstance(message, Settlement):
+    def _count(self, topic: str, message: Message) -> None:
+        if topic in ("order", "fill"):
+            count(self.counts, message)
+        elif isinstance(message, Settlement):
             self.town.settlements = max(self.town.settlements, message.number)
 
     def run(self) -> Outcome:
@@ -91,7 +96,7 @@ class Play:
             trace_back = "".join(traceback.format_exception(error, limit=-6))
         return Outcome(
             seed=self.seed, digest=self.trace.digest, failure=failure, trace_back=trace_back,
-            simulated_s=self.town.timeline.elapsed_s, ready_after_s=self.ready_after_s, counts=dict(counts(self.town)),
+            simulated_s=self.town.timeline.elapsed_s, ready_after_s=self.ready_after_s, counts=dict(self.counts),
             hits=dict(self.hits), strikes=self.strikes,
         )  # fmt: skip
 
@@ -163,6 +168,7 @@ class Play:
         assert not self._restless(), self._restless()
         assert_agrees_with_the_ledger(town)
         assert_disk_holds_what_is_remembered(town)
+        town.run(max(0.0, LEAST_S - town.timeline.elapsed_s))
         for node in town.nodes.values():
             for record in node.disk.records:
                 self.trace.note_bytes(node.name, record)

@@ -158,4 +158,4 @@ def pace_ns(random: Random) -> int:
 
 def step_ns(random: Random) -> int:
     """Draw how often the exchange does what is due: what its crowd does meanwhile arrives together."""
-    return random.choice((80, 160, 240)) * NS_PER_MS
+    return random.choice((80, 240, 320)) * NS_PER_MS

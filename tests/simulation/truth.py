@@ -6,7 +6,7 @@ from collections import Counter
 
 import msgspec
 
-from common.messages import Fill, Order, OrderState, State
+from common.messages import Fill, Message, Order, OrderState, State
 from common.trading.books_of_record import BooksOfRecord
 from common.trading.order_keeper import OrderKeeper
 from processes.coordinator import Coordinator
@@ -132,20 +132,17 @@ def before(fill: Fill) -> int:
     return fill.position_e2 - (fill.qty_e2 if fill.side == "bid" else -fill.qty_e2)
 
 
-def counts(town: Town) -> Counter[str]:
-    """Count what the run contained."""
-    counted: Counter[str] = Counter()
-    for _, _, message in town.published:
-        match message:
-            case Order(state=OrderState.PENDING):
-                counted["orders"] += 1
-            case Order(state=OrderState.AMENDING):
-                counted["amends"] += 1
-            case Order(state=OrderState.UNKNOWN):
-                counted["unknown"] += 1
-            case Order(state=OrderState.FILLED | OrderState.CANCELLED) if 0 < message.filled_e2 < message.initial_e2:
-                counted["partial"] += 1
-            case Fill():
-                counted["fills"] += 1
-                counted["crossings"] += before(message) * message.position_e2 < 0
-    return counted
+def count(counted: Counter[str], message: Message) -> None:
+    """Count a published message among what a run contains."""
+    match message:
+        case Order(state=OrderState.PENDING):
+            counted["orders"] += 1
+        case Order(state=OrderState.AMENDING):
+            counted["amends"] += 1
+        case Order(state=OrderState.UNKNOWN):
+            counted["unknown"] += 1
+        case Order(state=OrderState.FILLED | OrderState.CANCELLED) if 0 < message.filled_e2 < message.initial_e2:
+            counted["partial"] += 1
+        case Fill():
+            counted["fills"] += 1
+            counted["crossings"] += before(message) * message.position_e2 < 0
