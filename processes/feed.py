@@ -223,7 +223,6 @@ class Feed:
     def _on_lifecycle(self, report: LifecycleReport, now: Now) -> None:
         """Take a word about a market; look sooner when it is one that may be worth watching."""
         self.watch.note_lifecycle(report, now)
-        self.next_tick_ns = now.mono_ns  # what may be done in the market has perhaps changed: look at once
         feed = self.settings.feed
         is_listed = report.ticker in feed.tickers
         is_of_series = any(report.ticker.startswith(f"{series}-") for series in feed.series)
@@ -260,7 +259,7 @@ class Feed:
 
     def _finish(self, now: Now) -> list[Effect]:
         effects: list[Effect] = []
-        if now.mono_ns >= self.next_tick_ns:
+        if now.mono_ns >= self.next_tick_ns or self.watch.changed:
             self.next_tick_ns = now.mono_ns + TICK_NS
             self.keeper.find_crossed(now.mono_ns)
             self._plan_reads(now)

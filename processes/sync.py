@@ -64,10 +64,11 @@ from common.units import format_dollars
 TICK_NS = NS_PER_S
 CONFIRM_AFTER_NS = 2_500 * NS_PER_MS  # a difference is looked at again this much later
 RETRY_AFTER_NS = 5 * NS_PER_S  # a failed round is tried again
+FIRST_ROUND_NS = 3 * NS_PER_S  # a calibration asks for one sooner, and the balance can be read once a second only
 FIRST_LOOK_BACK_NS = 600 * NS_PER_S
 OVERLAP_NS = 60 * NS_PER_S
 LIMITS_EVERY_NS = 3_600 * NS_PER_S
-LIMITS_RETRY_NS = 5 * NS_PER_S
+LIMITS_RETRY_NS = NS_PER_S
 LOOKUP_PAUSE_NS = 500 * NS_PER_MS
 READINGS_MAX = 32  # side by side; one more is refused, and asked again by who needs it
 VANISHED_PER_ROUND = 5  # markets whose settlement is looked for by name
@@ -155,6 +156,7 @@ class Sync:
         self.readings = Readings(start.session, Budget(self.now.mono_ns, read_percent=share))
         self.reads = AccountReads(self.settings.exchange.subaccount, lambda: self.now)
         self.since_wall_ns = self.now.wall_ns - FIRST_LOOK_BACK_NS
+        self.next_round_ns = self.now.mono_ns + FIRST_ROUND_NS
 
     def _note(self, message: Delivered) -> None:
         ours, mono_ns = self.ours, self.now.mono_ns

@@ -27,7 +27,7 @@ from common.messages import (
 )
 from common.paper.model import MarketAction, MoveCash
 from common.settings import Settings, SyncSettings
-from processes.sync import READINGS_MAX, Sync
+from processes.sync import FIRST_ROUND_NS, READINGS_MAX, Sync
 from tests.paper.rest import CENT, TAPERED
 from tests.processes.kit import ACCOUNT, Actor, Stage, lose, refuse
 
@@ -38,7 +38,9 @@ def opened(rate_limits: bool = True, tier: str = "advanced", interval_s: int = 2
     stage = Stage(rate_limits=rate_limits, tier=tier)
     stage.quote(CENT)
     stage.quote(TAPERED)
-    return stage, stage.run_core("sync", Sync(), Settings(sync=SyncSettings(interval_s=interval_s)))
+    sync = stage.run_core("sync", Sync(), Settings(sync=SyncSettings(interval_s=interval_s)))
+    stage.pass_time((FIRST_ROUND_NS - 1) / NS_PER_S)  # it reads nothing of the account yet
+    return stage, sync
 
 
 def complete(sync: Actor) -> list[Reconciliation]:
@@ -452,7 +454,7 @@ def test_an_answer_of_an_earlier_life_is_nobodys() -> None:
     stage.pass_time(0.003)
     stage.kill("sync")
     sync = stage.run_core("sync", Sync())
-    stage.pass_time(3)
+    stage.pass_time(4)
     assert complete(sync)
 
 

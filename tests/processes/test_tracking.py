@@ -99,6 +99,7 @@ def test_the_books_do_not_open_on_fills_whose_position_may_not_be_listed_yet() -
     stage.trade(CENT, "bid", "3.00", "0.5500")
     sync = stage.run_core("sync", Sync())
     tracking = stage.run_core("tracking", Tracking())
+    stage.ask("sync", SyncNow(reason="calibration"))
     stage.pass_time(1)
     assert sync.said(Reconciliation)
     assert not tracking.last(Account).known

@@ -303,18 +303,19 @@ def test_the_status_text_is_healthy_after_success() -> None:
 
 def test_a_request_lost_before_or_after_its_effect_is_found_out() -> None:
     town = ready(12)
-    doubted: list[str] = []  # the stream may tell in the same turn in which the answer is missed
+    struck: list[fx.RestCall] = []
 
-    def hear(topic: str, message: Message) -> None:
-        if isinstance(message, Order) and message.state is OrderState.UNKNOWN:
-            doubted.append(message.client_order_id)
+    def look(call: fx.RestCall) -> None:
+        if (call.method, call.path) == ("POST", ORDERS):
+            struck.append(call)
 
-    town.watchers.append(hear)
+    town.call_watchers.append(look)
     for fault in (faults.Lost, faults.Cut):
         town.run(3)
-        doubted.clear()
+        struck.clear()
         town.wire.inject(fault(path=ORDERS, method="POST", count=1))
-        assert town.run(120, lambda: bool(doubted)), "no order was placed"
+        assert town.run(120, lambda: bool(struck)), "no order was placed"
+        town.run(3)  # the answer is missed; the stream may tell before
         assert town.run(60, lambda: not unknown(town)), "the truth was not found"
     assert town.run(60, lambda: is_ready(town))
     rest(town)
