@@ -189,7 +189,7 @@ class Stage:
                     self.send(actor.name, news, STREAM_NS)
 
     def _deliver_due(self) -> None:
-        """Deliver everything due by now, then to each that got something that it is drained, or that its time has come."""
+        """Deliver all that is due, then tell each that got something that it is drained, or that its time has come."""
         touched: dict[str, None] = {}
         while self._queue and self._queue[0][0] <= self.paper.now_ns:
             _, _, name, life, news = heapq.heappop(self._queue)
