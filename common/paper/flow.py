@@ -40,7 +40,7 @@ _WATCH_S = 1.0  # how often the life of each market is looked at
 _RESOLVE_S = 5.0  # from the close to the result
 
 
-class _Due(msgspec.Struct, frozen=True, array_like=True, order=True):
+class _Due(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """Something to do at a scenario time; `life` outdates what was due before a market stopped trading."""
 
     due_s: float
@@ -108,8 +108,8 @@ class Flow:
         if self._state.schedule is None:
             self._start(exchange, now_ns)
         due = self._state.due
-        while due and self._wall_ns(due[0].due_s) <= now_ns:
-            self._do(exchange, heappop(due))
+        while due and (due_ns := self._wall_ns(due[0].due_s)) <= now_ns:
+            self._do(exchange, heappop(due), due_ns)
 
     def skip(self, now_ns: int) -> None:
         """Pass over what nobody did while the exchange was away: crowds go on from now, missed markets never were."""
@@ -248,8 +248,7 @@ class Flow:
         self._state.number += 1
         heappush(self._state.due, _Due(due_s, self._state.number, kind, key, life))
 
-    def _do(self, exchange: Exchange, due: _Due) -> None:
-        now_ns = self._wall_ns(due.due_s)
+    def _do(self, exchange: Exchange, due: _Due, now_ns: int) -> None:
         if due.kind == "roll":
             place, run = due.key.split("/")
             self._roll(exchange, int(place), int(run), due.due_s)
