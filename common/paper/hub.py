@@ -186,7 +186,7 @@ class Hub:
         receivers = self._by_ticker["orderbook_delta"].get(event.ticker)
         if receivers is None:
             return
-        head = self._head(self.exchange.markets[event.ticker])
+        head = self._heads.get(event.ticker) or self._head(self.exchange.markets[event.ticker])
         ts = self._stamps.print(event.ts_ns)
         tails: dict[tuple[bool, bool], bytes] = {}
         for subscription in receivers:

@@ -143,7 +143,11 @@ class Subscription:
             frame = b"%b%d%b" % (head, self.seq, tail)
         else:
             frame = head + tail
-        self.session.push(frame, self)
+        session = self.session
+        if session.tamper is None:
+            session.deliver(frame, self)
+        else:
+            session.push(frame, self)
 
     def _head(self, kind: str, command_id: int) -> bytes:
         """Return a frame's beginning, up to its number if it has one; it is the same for all frames without an id."""
@@ -306,6 +310,8 @@ class Session:
 
     def take(self, bytes_max: int = 1 << 18) -> list[bytes]:
         """Take frames to write, oldest first, about `bytes_max` of them; empty: nothing waits."""
+        if self._waiting_bytes <= bytes_max:
+            return self._take_all()
         frames = []
         taken = 0
         while self._waiting and taken < bytes_max:
@@ -315,4 +321,12 @@ class Session:
                 subscription.waiting_bytes -= len(frame)
             frames.append(frame)
         self._waiting_bytes -= taken
+        return frames
+
+    def _take_all(self) -> list[bytes]:
+        frames = [frame for _, frame in self._waiting]
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        for subscription in self.subscriptions.values():
+            subscription.waiting_bytes = 0
         return frames
