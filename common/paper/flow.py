@@ -107,8 +107,9 @@ class Flow:
         """Do everything that is due by `now_ns`; the first step opens accounts and lists what there is."""
         if self._state.schedule is None:
             self._start(exchange, now_ns)
-        due = self._state.due
-        while due and (due_ns := self._wall_ns(due[0].due_s)) <= now_ns:
+        schedule, due = self._state.schedule, self._state.due
+        assert schedule is not None
+        while due and (due_ns := schedule.wall_ns(due[0].due_s)) <= now_ns:
             self._do(exchange, heappop(due), due_ns)
 
     def skip(self, now_ns: int) -> None:

@@ -46,6 +46,7 @@ class Hub:
         self.sessions: list[Session] = []
         self.now_ns = 0
         self._by_ticker: dict[str, dict[str, _Subscriptions]] = {name: {} for name in CHANNELS}
+        self._book_receivers = self._by_ticker["orderbook_delta"]  # every one names its markets
         self._of_all: dict[str, _Subscriptions] = {name: {} for name in CHANNELS}
         self._stamps = Stamps()
         self._heads: dict[str, str] = {}
@@ -183,14 +184,16 @@ class Hub:
     # --- one handler for each kind of event ---
 
     def _on_delta(self, event: BookDelta) -> None:
-        receivers = self._by_ticker["orderbook_delta"].get(event.ticker)
+        receivers = self._book_receivers.get(event.ticker)
         if receivers is None:
             return
         head = self._heads.get(event.ticker) or self._head(self.exchange.markets[event.ticker])
         ts = self._stamps.print(event.ts_ns)
         tails: dict[tuple[bool, bool], bytes] = {}
+        account = event.account
         for subscription in receivers:
-            is_own = subscription.session.sees(event.account, event.subaccount)
+            session = subscription.session
+            is_own = account == session.account and session.sees(account, event.subaccount)
             variant = subscription.use_yes_price, is_own
             tail = tails.get(variant)
             if tail is None:

@@ -30,7 +30,7 @@ _ROUND_SIZES = ((400, 9.0), (10, 6.9), (2, 6.6), (50, 4.5), (1, 4.3), (100, 4.2)
                 (500, 3.2))  # fmt: skip
 _ROUND_STEPS = tuple(accumulate(share for _, share in _ROUND_SIZES))
 _ROUND_END = _ROUND_STEPS[-1]
-_OTHER_SIZES_LOG = (log(80.0), 2.0)  # mean and standard deviation of the logarithm of the other half
+_OTHER_SIZES_LOG, _OTHER_SIZES_LOG_SPREAD = log(80.0), 2.0  # of the logarithm of the other half: mean, deviation
 _FRACTIONAL = 0.27  # of the other half: 13.7 % of all
 
 _PAIR = 0.08  # of the actions come in the same instant as the one before
@@ -40,7 +40,7 @@ _HURRY_S = 0.004  # between two actions while a quote is stale
 _LONGEST_S = 0.25  # then the activity may have changed: draw again
 
 _TRIES = 3  # prices a maker looks at before it leaves things as they are
-_PATIENCE_LOG = (-0.7, 1.8)  # mean and standard deviation of the logarithm of a maker's share of the wanted depth
+_PATIENCE_LOG, _PATIENCE_LOG_SPREAD = -0.7, 1.8  # of the logarithm of a maker's share of the wanted depth: mean, deviation
 _LARGEST = 15.0  # an order is at most this many times the depth that its maker wants
 _MOST_LEAN_E4 = 150.0
 _WHALES_BELOW_E4 = 500  # the cheapest prices hold many times as much as others
@@ -113,7 +113,7 @@ class Makers:
         price_e4 = _at_distance(market, side, touch_e4, distance)
         if price_e4 is None:
             return False
-        wanted = self._wanted(distance) * exp(rng.gauss(*_PATIENCE_LOG))
+        wanted = self._wanted(distance) * exp(rng.gauss(_PATIENCE_LOG, _PATIENCE_LOG_SPREAD))
         if market.book.size_at(side, price_e4) > QTY_ONE_E2 * wanted:
             return self._take_back(exchange, market, side, price_e4, touch_e4, now_ns)
         return self._put(exchange, market, side, price_e4, touch_e4, wanted, now_ns)
@@ -244,7 +244,7 @@ class Makers:
         if draw < _ROUND_END:
             size_e2 = _ROUND_SIZES[bisect(_ROUND_STEPS, draw)][0] * QTY_ONE_E2
         else:
-            size_e2 = int(exp(rng.gauss(*_OTHER_SIZES_LOG)) * QTY_ONE_E2)
+            size_e2 = int(exp(rng.gauss(_OTHER_SIZES_LOG, _OTHER_SIZES_LOG_SPREAD)) * QTY_ONE_E2)
             if rng.random() >= _FRACTIONAL:
                 size_e2 -= size_e2 % QTY_ONE_E2
         while size_e2 > most * QTY_ONE_E2:
