@@ -55,6 +55,8 @@ class Makers:
         self._state = crowd.state
         self._table = crowd.table
         self._rng = crowd.rng
+        self._random = crowd.rng.random
+        self._gauss = crowd.rng.gauss
         mean_s = (1 + self._table.amends) / self._table.deltas_per_s  # an amend is two deltas
         self._clustered_s = min(_CLUSTERED_S, mean_s / 4)
         self._long_s = (mean_s - _CLUSTERED * self._clustered_s) / (1 - _PAIR - _CLUSTERED)
@@ -68,7 +70,7 @@ class Makers:
             price_e4 = market.grid.floor(view_e4) if side == "bid" else market.grid.above(view_e4)
             distance = 0
             while price_e4 is not None:
-                contracts = self._wanted(distance) * exp(self._rng.gauss(-0.5, 1.0))
+                contracts = self._wanted(distance) * exp(self._gauss(-0.5, 1.0))
                 outcome_e4 = price_e4 if side == "bid" else PRICE_ONE_E4 - price_e4
                 if outcome_e4 <= _WHALES_BELOW_E4 and distance >= len(self._table.depth):
                     contracts *= _WHALE
@@ -85,7 +87,7 @@ class Makers:
             for _ in range(_TRIES):
                 if self._change(exchange, market, now_ns):
                     break
-        draw = 1.0 if waited else self._rng.random()
+        draw = 1.0 if waited else self._random()
         state.waiting = False
         if draw < _PAIR:
             return 0.0
@@ -98,8 +100,7 @@ class Makers:
 
     def _change(self, exchange: Exchange, market: Market, now_ns: int) -> bool:
         """Change one side of the book at one price; say whether anything was to be done there."""
-        rng = self._rng
-        side: Side = "bid" if rng.random() < 0.5 else "ask"
+        side: Side = "bid" if self._random() < 0.5 else "ask"
         self._state.stale = False
         limit_e4 = self._limit_e4(exchange, side)
         touch_e4 = _touch(market, side, limit_e4)
@@ -113,7 +114,7 @@ class Makers:
         price_e4 = _at_distance(market, side, touch_e4, distance)
         if price_e4 is None:
             return False
-        wanted = self._wanted(distance) * exp(rng.gauss(_PATIENCE_LOG, _PATIENCE_LOG_SPREAD))
+        wanted = self._wanted(distance) * exp(self._gauss(_PATIENCE_LOG, _PATIENCE_LOG_SPREAD))
         if market.book.size_at(side, price_e4) > QTY_ONE_E2 * wanted:
             return self._take_back(exchange, market, side, price_e4, touch_e4, now_ns)
         return self._put(exchange, market, side, price_e4, touch_e4, wanted, now_ns)
@@ -123,7 +124,7 @@ class Makers:
     def _limit_e4(self, exchange: Exchange, side: Side) -> float:
         """Return the best price that this maker would quote on one side now, grid and book aside."""
         table = self._table
-        view_e4 = self._state.view_e4 + self._lean_e4(exchange) + self._rng.gauss(0.0, table.disagreement_e4)
+        view_e4 = self._state.view_e4 + self._lean_e4(exchange) + self._gauss(0.0, table.disagreement_e4)
         half_e4 = table.half_spread_e4 if 1_000 <= view_e4 <= 9_000 else table.edge_half_spread_e4
         return view_e4 - half_e4 if side == "bid" else view_e4 + half_e4
 
@@ -153,7 +154,7 @@ class Makers:
 
     def _draw_distance(self) -> int:
         """Draw how many ticks from the touch something changes."""
-        place = bisect(_DISTANCE_STEPS, self._rng.random() * _DISTANCE_END)
+        place = bisect(_DISTANCE_STEPS, self._random() * _DISTANCE_END)
         if place < _SINGLE_TICKS:
             return place
         if place == _SINGLE_TICKS:
@@ -171,7 +172,7 @@ class Makers:
         self, exchange: Exchange, market: Market, side: Side, price_e4: int, touch_e4: int, wanted: float, now_ns: int
     ) -> bool:
         """Add quantity at a price: an order that moves there from another, or a new one."""
-        if self._rng.random() < self._table.amends:
+        if self._random() < self._table.amends:
             source_e4 = _at_distance(market, side, touch_e4, self._draw_distance())
             if source_e4 is not None and source_e4 != price_e4:
                 order_id = self._pop(exchange, side, source_e4)
@@ -186,7 +187,7 @@ class Makers:
         order_id = self._pop(exchange, side, price_e4)
         if order_id is None:
             return False
-        if self._rng.random() < self._table.amends:
+        if self._random() < self._table.amends:
             target_e4 = _at_distance(market, side, touch_e4, self._draw_distance())
             if target_e4 is not None and target_e4 != price_e4:
                 return self._move(exchange, side, order_id, target_e4, now_ns)
@@ -239,13 +240,12 @@ class Makers:
 
     def _draw_size_e2(self, most: float) -> int:
         """Draw the size of a new order, at most about `most` contracts."""
-        rng = self._rng
-        draw = rng.random() * 100
+        draw = self._random() * 100
         if draw < _ROUND_END:
             size_e2 = _ROUND_SIZES[bisect(_ROUND_STEPS, draw)][0] * QTY_ONE_E2
         else:
-            size_e2 = int(exp(rng.gauss(_OTHER_SIZES_LOG, _OTHER_SIZES_LOG_SPREAD)) * QTY_ONE_E2)
-            if rng.random() >= _FRACTIONAL:
+            size_e2 = int(exp(self._gauss(_OTHER_SIZES_LOG, _OTHER_SIZES_LOG_SPREAD)) * QTY_ONE_E2)
+            if self._random() >= _FRACTIONAL:
                 size_e2 -= size_e2 % QTY_ONE_E2
         while size_e2 > most * QTY_ONE_E2:
             size_e2 = size_e2 // (4 * QTY_ONE_E2) * QTY_ONE_E2

@@ -109,6 +109,7 @@ class Subscription:
     """One sid. `tickers` is None when it has no market filter."""
 
     __slots__ = (
+        "_has_seq",
         "_heads",
         "by_id",
         "channel",
@@ -125,6 +126,7 @@ class Subscription:
         self.session = session
         self.sid = sid
         self.channel = channel
+        self._has_seq = channel.has_seq
         self.seq = 0
         self.tickers: set[str] | None = None
         self.by_id = False  # acknowledged with market ids, as it was asked for with them
@@ -138,7 +140,7 @@ class Subscription:
         head = self._heads.get(kind)
         if head is None or command_id:
             head = self._head(kind, command_id)
-        if self.channel.has_seq:
+        if self._has_seq:
             self.seq += 1
             frame = b"%b%d%b" % (head, self.seq, tail)
         else:
@@ -196,6 +198,8 @@ class Session:
         self._sids = 0
         self._waiting: deque[tuple[Subscription | None, bytes]] = deque()
         self._waiting_bytes = 0
+        self._bytes_max = options.session_buffer_bytes
+        self._subscription_bytes_max = options.subscription_buffer_bytes
         self._commands_left = float(options.commands_per_s)
         self._commands_ns = 0
 
@@ -282,16 +286,17 @@ class Session:
         if self.is_closed:
             return
         size = len(frame)
-        if self._waiting_bytes + size > self.options.session_buffer_bytes:
+        waiting_bytes = self._waiting_bytes + size
+        if waiting_bytes > self._bytes_max:
             self.cut()
             return
         if not self._waiting:
             self.on_ready()
         self._waiting.append((subscription, frame))
-        self._waiting_bytes += size
+        self._waiting_bytes = waiting_bytes
         if subscription is not None:
             subscription.waiting_bytes += size
-            if subscription.waiting_bytes > self.options.subscription_buffer_bytes:
+            if subscription.waiting_bytes > self._subscription_bytes_max:
                 self._on_overflow(subscription)
 
     def cut(self) -> None:
