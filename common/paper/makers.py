@@ -40,7 +40,7 @@ _HURRY_S = 0.004  # between two actions while a quote is stale
 _LONGEST_S = 0.25  # then the activity may have changed: draw again
 
 _TRIES = 3  # prices a maker looks at before it leaves things as they are
-_PATIENCE_LOG, _PATIENCE_LOG_SPREAD = -0.7, 1.8  # of the logarithm of a maker's share of the wanted depth: mean, deviation
+_PATIENCE_LOG, _PATIENCE_LOG_SPREAD = -0.7, 1.8  # logarithm of a maker's share of the wanted depth: mean, deviation
 _LARGEST = 15.0  # an order is at most this many times the depth that its maker wants
 _MOST_LEAN_E4 = 150.0
 _WHALES_BELOW_E4 = 500  # the cheapest prices hold many times as much as others

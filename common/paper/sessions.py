@@ -9,7 +9,7 @@ not even read the answers to its commands, the session is closed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -109,7 +109,6 @@ class Subscription:
     """One sid. `tickers` is None when it has no market filter."""
 
     __slots__ = (
-        "_has_seq",
         "_heads",
         "by_id",
         "channel",
@@ -126,7 +125,6 @@ class Subscription:
         self.session = session
         self.sid = sid
         self.channel = channel
-        self._has_seq = channel.has_seq
         self.seq = 0
         self.tickers: set[str] | None = None
         self.by_id = False  # acknowledged with market ids, as it was asked for with them
@@ -140,16 +138,23 @@ class Subscription:
         head = self._heads.get(kind)
         if head is None or command_id:
             head = self._head(kind, command_id)
-        if self._has_seq:
+        if self.channel.has_seq:
             self.seq += 1
             frame = b"%b%d%b" % (head, self.seq, tail)
         else:
             frame = head + tail
-        session = self.session
-        if session.tamper is None:
-            session.deliver(frame, self)
+        self.session.push(frame, self)
+
+    def send_all(self, kind: str, tails: Sequence[bytes]) -> None:
+        """Send messages of a channel with numbers, one behind the other."""
+        head = self._heads.get(kind) or self._head(kind, 0)
+        frames = [b"%b%d%b" % (head, number, tail) for number, tail in enumerate(tails, self.seq + 1)]
+        self.seq += len(frames)
+        if self.session.tamper is not None:
+            for frame in frames:
+                self.session.push(frame, self)
         else:
-            session.push(frame, self)
+            self.session.deliver_all(frames, self)
 
     def _head(self, kind: str, command_id: int) -> bytes:
         """Return a frame's beginning, up to its number if it has one; it is the same for all frames without an id."""
@@ -172,7 +177,12 @@ Tamper = Callable[[bytes, Subscription | None], Iterable[bytes]]
 
 def tail_of(body: str, now_ns: int) -> bytes:
     """Return the end of a message's frame, the same for every receiver."""
-    return f',"msg":{body},"sending_ts_ms":{now_ns // NS_PER_MS}}}\n'.encode()
+    return f',"msg":{body}{ending_of(now_ns)}'.encode()
+
+
+def ending_of(now_ns: int) -> str:
+    """Return what follows the body in a message's frame."""
+    return f',"sending_ts_ms":{now_ns // NS_PER_MS}}}\n'
 
 
 class Session:
@@ -298,6 +308,21 @@ class Session:
             subscription.waiting_bytes += size
             if subscription.waiting_bytes > self._subscription_bytes_max:
                 self._on_overflow(subscription)
+
+    def deliver_all(self, frames: Sequence[bytes], subscription: Subscription) -> None:
+        """Append frames of one subscription to the buffer; if they do not all fit, those that do."""
+        size = sum(map(len, frames))
+        if self.is_closed or self._waiting_bytes + size > self._bytes_max:
+            for frame in frames:
+                self.deliver(frame, subscription)
+            return
+        if not self._waiting:
+            self.on_ready()
+        self._waiting.extend([(subscription, frame) for frame in frames])
+        self._waiting_bytes += size
+        subscription.waiting_bytes += size
+        if subscription.waiting_bytes > self._subscription_bytes_max:
+            self._on_overflow(subscription)
 
     def cut(self) -> None:
         """Close the session at once: nothing more is sent, not even what waits."""
