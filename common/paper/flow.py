@@ -246,8 +246,9 @@ class Flow:
         return self._state.schedule.wall_ns(scenario_s)
 
     def _push(self, due_s: float, kind: Kind, key: str, life: int = 0) -> None:
-        self._state.number += 1
-        heappush(self._state.due, _Due(due_s, self._state.number, kind, key, life))
+        state = self._state
+        number = state.number = state.number + 1
+        heappush(state.due, _Due(due_s, number, kind, key, life))
 
     def _do(self, exchange: Exchange, due: _Due, now_ns: int) -> None:
         if due.kind == "roll":

@@ -82,26 +82,28 @@ class Makers:
     def act(self, exchange: Exchange, market: Market, now_ns: int) -> float:
         """Let one maker act, unless it was only waiting; return the seconds until the next one."""
         state = self._state
-        waited = state.waiting
-        if not waited:
+        draw = 1.0
+        if not state.waiting:  # who waits has seen nothing stale
             for _ in range(_TRIES):
                 if self._change(exchange, market, now_ns):
                     break
-        draw = 1.0 if waited else self._random()
-        state.waiting = False
-        if draw < _PAIR:
-            return 0.0
-        if state.stale:
-            return self._rng.expovariate(1 / self._hurry_s)
+            draw = self._random()
+            if draw < _PAIR:
+                return 0.0
+            if state.stale:
+                return self._rng.expovariate(1 / self._hurry_s)
         mean_s = self._clustered_s if draw < _PAIR + _CLUSTERED else self._long_s
         pause_s = self._rng.expovariate(state.activity.factor / mean_s)
-        state.waiting = pause_s > self._longest_s
-        return self._longest_s if state.waiting else pause_s
+        waits = pause_s > self._longest_s
+        if waits != state.waiting:
+            state.waiting = waits
+        return self._longest_s if waits else pause_s
 
     def _change(self, exchange: Exchange, market: Market, now_ns: int) -> bool:
         """Change one side of the book at one price; say whether anything was to be done there."""
         side: Side = "bid" if self._random() < 0.5 else "ask"
-        self._state.stale = False
+        if self._state.stale:
+            self._state.stale = False
         limit_e4 = self._limit_e4(exchange, side)
         touch_e4 = _touch(market, side, limit_e4)
         if touch_e4 is None:
