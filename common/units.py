@@ -144,19 +144,23 @@ class PriceGrid:
 
     def floor(self, price_e4: int) -> int | None:
         """Return the highest valid price at or below `price_e4`, or None."""
-        return self._steps_down[min(price_e4, PRICE_ONE_E4)] if price_e4 >= 0 else None
+        if 0 <= price_e4 <= PRICE_ONE_E4:
+            return self._steps_down[price_e4]
+        return self._steps_down[PRICE_ONE_E4] if price_e4 > 0 else None
 
     def ceil(self, price_e4: int) -> int | None:
         """Return the lowest valid price at or above `price_e4`, or None."""
-        return self._steps_up[max(price_e4, 0)] if price_e4 <= PRICE_ONE_E4 else None
+        if 0 <= price_e4 <= PRICE_ONE_E4:
+            return self._steps_up[price_e4]
+        return self._steps_up[0] if price_e4 < 0 else None
 
     def below(self, price_e4: int) -> int | None:
         """Return the next valid price strictly below `price_e4`, or None: one tick down."""
-        return self.floor(price_e4 - 1)
+        return self._steps_down[price_e4 - 1] if 0 < price_e4 <= PRICE_ONE_E4 else self.floor(price_e4 - 1)
 
     def above(self, price_e4: int) -> int | None:
         """Return the next valid price strictly above `price_e4`, or None: one tick up."""
-        return self.ceil(price_e4 + 1)
+        return self._steps_up[price_e4 + 1] if 0 <= price_e4 < PRICE_ONE_E4 else self.ceil(price_e4 + 1)
 
 
 @lru_cache(maxsize=64)  # markets by the thousand share a handful of grids

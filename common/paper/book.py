@@ -96,11 +96,14 @@ class _Half:
 class OrderBook:
     """A book of orders in price-time priority."""
 
-    __slots__ = ("_asks", "_bids")
+    __slots__ = ("_asks", "_bids", "best_ask_e4", "best_bid_e4")
 
     def __init__(self) -> None:
         self._bids = _Half(1)
         self._asks = _Half(-1)
+        # Read far more often than a level opens or closes.
+        self.best_bid_e4: int | None = None
+        self.best_ask_e4: int | None = None
 
     def _half(self, side: Side) -> _Half:
         return self._bids if side == "bid" else self._asks
@@ -108,22 +111,17 @@ class OrderBook:
     def shows(self, order: Order) -> bool:
         return True
 
-    @property
-    def best_bid_e4(self) -> int | None:
-        ranks = self._bids.ranks
-        return ranks[-1] if ranks else None
-
-    @property
-    def best_ask_e4(self) -> int | None:
-        ranks = self._asks.ranks
-        return -ranks[-1] if ranks else None
+    def _note_best(self) -> None:
+        bids, asks = self._bids.ranks, self._asks.ranks
+        self.best_bid_e4 = bids[-1] if bids else None
+        self.best_ask_e4 = -asks[-1] if asks else None
 
     def best_size_e2(self, side: Side) -> int:
         half = self._half(side)
         return half.levels[half.sign * half.ranks[-1]].qty_e2 if half.ranks else 0
 
     def size_at(self, side: Side, price_e4: int) -> int:
-        level = self._half(side).levels.get(price_e4)
+        level = (self._bids if side == "bid" else self._asks).levels.get(price_e4)
         return level.qty_e2 if level else 0
 
     def levels(self, side: Side) -> list[tuple[int, int]]:
@@ -151,6 +149,7 @@ class OrderBook:
         level = half.levels.get(order.price_e4)
         if level is None:
             level = half.open_level(order.price_e4)
+            self._note_best()
         level.qty_e2 += order.remaining_e2
         level.orders[order.number] = order
 
@@ -164,6 +163,7 @@ class OrderBook:
             del level.orders[order.number]
             if not level.orders:
                 half.close_level(order.price_e4)
+                self._note_best()
 
     def ahead_e2(self, order: Order) -> int:
         ahead_e2 = 0

@@ -148,7 +148,8 @@ class Changes:
         if command.expiration_s:
             check_expiration(command.expiration_s, self._state.now_ns)
         opposite: Side = "ask" if order.side == "bid" else "bid"
-        if any(maker.account == order.account for maker in market.book.walk(opposite, command.price_e4)):
+        crossed = market.book.front(opposite, command.price_e4)  # most amends cross nothing, and `walk` costs more
+        if crossed and any(m.account == order.account for m in market.book.walk(opposite, command.price_e4)):
             raise Rejected("self_cross_attempt")
 
     def _replace(self, command: AmendOrder, order: Order, account: Account, remaining_e2: int) -> None:

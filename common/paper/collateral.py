@@ -75,10 +75,12 @@ class Reserve:
 
     def refresh(self, position_e2: int) -> None:
         """Work out `total_e6` anew for a position."""
-        self.total_e6 = sum(
-            side.total_e6 - self._freed_e6(side, closing_e2(position_e2, name, abs(position_e2)))
-            for name, side in self._sides.items()
-        )
+        total_e6 = 0
+        for name, side in self._sides.items():
+            total_e6 += side.total_e6
+            if position_e2 and side.queue:
+                total_e6 -= self._freed_e6(side, closing_e2(position_e2, name, abs(position_e2)))
+        self.total_e6 = total_e6
 
     def _freed_e6(self, side: _SideReserve, free_e2: int) -> int:
         """Return what `free_e2` of closing quantity takes off the needs of a side."""

@@ -55,7 +55,8 @@ class Entry:
         else:
             self._resting.end(order, UpdateReason.REDUCE_ONLY_CANCEL)
         answer = accepted(order, account, state.now_ns)
-        self._cancel_if_in_reach(order, account)
+        if account.reach_until_ns:
+            self._cancel_if_in_reach(order, account)
         return answer
 
     def _check_form(self, command: CreateOrder, market: Market) -> None:
@@ -142,13 +143,14 @@ def check_trading(state: State, market: Market) -> None:
         raise Rejected("exchange_is_paused")
     if state.trading_paused[shard]:
         raise Rejected("trading_is_paused")
-    if market.status != MarketStatus.ACTIVE:
+    if market.status is not MarketStatus.ACTIVE:
         raise Rejected("market_closed" if is_over(market) else "market_inactive")
 
 
 def is_over(market: Market) -> bool:
     """Say whether the market has closed for good."""
-    return market.status not in (MarketStatus.INITIALIZED, MarketStatus.ACTIVE, MarketStatus.INACTIVE)
+    status = market.status
+    return status is not MarketStatus.ACTIVE and status not in (MarketStatus.INITIALIZED, MarketStatus.INACTIVE)
 
 
 def check_expiration(expiration_s: int, now_ns: int) -> None:

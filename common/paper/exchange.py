@@ -63,6 +63,10 @@ class Exchange:
     def _wire(self, state: State) -> None:
         """Connect the parts over one state."""
         self.state = state
+        # Read many times for each change of a book, hence no properties; the state never puts others in their place.
+        self.markets: dict[str, Market] = state.markets  # by ticker
+        self.accounts: dict[str, Account] = state.accounts  # by name
+        self.orders: dict[str, Order] = state.orders  # by id, without the finished ones of house accounts
         self.data = MarketData(state)
         self._accounts = Accounts(state, self.data)
         self._resting = RestingOrders(state, self.data, self._accounts)
@@ -171,21 +175,6 @@ class Exchange:
         return self.state.event_specs
 
     @property
-    def markets(self) -> dict[str, Market]:
-        """Return the markets by ticker."""
-        return self.state.markets
-
-    @property
-    def accounts(self) -> dict[str, Account]:
-        """Return the accounts by name."""
-        return self.state.accounts
-
-    @property
-    def orders(self) -> dict[str, Order]:
-        """Return all orders by id, without the finished ones of house accounts."""
-        return self.state.orders
-
-    @property
     def groups(self) -> dict[str, Group]:
         """Return the order groups by id."""
         return self.state.groups
@@ -197,7 +186,7 @@ class Exchange:
 
     def trading_active(self, shard: int) -> bool:
         """Say whether orders can be entered on a shard."""
-        return not self.state.trading_paused[shard] and self.exchange_active(shard)
+        return not (self.state.trading_paused[shard] or self.state.exchange_paused[shard])
 
     def exchange_active(self, shard: int) -> bool:
         """Say whether a shard does anything at all."""

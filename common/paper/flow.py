@@ -40,7 +40,7 @@ _WATCH_S = 1.0  # how often the life of each market is looked at
 _RESOLVE_S = 5.0  # from the close to the result
 
 
-class _Due(msgspec.Struct, frozen=True, array_like=True, order=True):
+class _Due(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """Something to do at a scenario time; `life` outdates what was due before a market stopped trading."""
 
     due_s: float
@@ -107,9 +107,10 @@ class Flow:
         """Do everything that is due by `now_ns`; the first step opens accounts and lists what there is."""
         if self._state.schedule is None:
             self._start(exchange, now_ns)
-        due = self._state.due
-        while due and self._wall_ns(due[0].due_s) <= now_ns:
-            self._do(exchange, heappop(due))
+        schedule, due = self._state.schedule, self._state.due
+        assert schedule is not None
+        while due and (due_ns := schedule.wall_ns(due[0].due_s)) <= now_ns:
+            self._do(exchange, heappop(due), due_ns)
 
     def skip(self, now_ns: int) -> None:
         """Pass over what nobody did while the exchange was away: crowds go on from now, missed markets never were."""
@@ -245,11 +246,11 @@ class Flow:
         return self._state.schedule.wall_ns(scenario_s)
 
     def _push(self, due_s: float, kind: Kind, key: str, life: int = 0) -> None:
-        self._state.number += 1
-        heappush(self._state.due, _Due(due_s, self._state.number, kind, key, life))
+        state = self._state
+        number = state.number = state.number + 1
+        heappush(state.due, _Due(due_s, number, kind, key, life))
 
-    def _do(self, exchange: Exchange, due: _Due) -> None:
-        now_ns = self._wall_ns(due.due_s)
+    def _do(self, exchange: Exchange, due: _Due, now_ns: int) -> None:
         if due.kind == "roll":
             place, run = due.key.split("/")
             self._roll(exchange, int(place), int(run), due.due_s)

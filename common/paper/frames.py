@@ -9,6 +9,7 @@ directly; the others go through the JSON encoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +33,8 @@ from common.units import PRICE_ONE_E4, PriceRange, format_price, format_qty, for
 if TYPE_CHECKING:
     from common.paper.state import Market
 
+_MICROS_PER_S = NS_PER_S // NS_PER_US
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,22 +53,23 @@ class Stamps:
     """Prints many times that lie close together: a book's changes come in groups with one stamp."""
 
     def __init__(self) -> None:
-        self._second = -1
+        self._second_ns = -NS_PER_S
         self._second_text = ""
-        self._last = (-1, "")
+        self._last_ns = -1
+        self._last_text = ""
 
     def print(self, ts_ns: int) -> str:
         """Return what `stamp` returns."""
-        if ts_ns == self._last[0]:
-            return self._last[1]
-        second, rest_ns = divmod(ts_ns, NS_PER_S)
-        if second != self._second:
-            self._second = second
-            self._second_text = iso(second * NS_PER_S)[:-8]
-        micros = rest_ns // NS_PER_US
+        if ts_ns == self._last_ns:
+            return self._last_text
+        micros = (ts_ns - self._second_ns) // NS_PER_US
+        if not 0 <= micros < _MICROS_PER_S:
+            self._second_ns = ts_ns - ts_ns % NS_PER_S
+            self._second_text = iso(self._second_ns)[:-8]
+            micros = (ts_ns - self._second_ns) // NS_PER_US
         fraction = f".{micros:06d}".rstrip("0") if micros else ""
-        self._last = (ts_ns, f"{self._second_text}{fraction}Z")
-        return self._last[1]
+        self._last_ns, self._last_text = ts_ns, f"{self._second_text}{fraction}Z"
+        return self._last_text
 
 
 def outcome(side: Side) -> str:
@@ -323,8 +327,9 @@ def _levels(levels: Sequence[tuple[int, int]]) -> str:
     return f"[{','.join(rows)}]"
 
 
+@lru_cache(maxsize=1 << 14)  # most counts are a few round ones
 def _qty(qty_e2: int) -> str:
-    """Print a count; the same as `format_qty` in a third of its time."""
+    """Print a count; the same as `format_qty` in a fraction of its time."""
     if qty_e2 >= 0:
         return f"{qty_e2 // 100}.{qty_e2 % 100:02d}"
     return f"-{-qty_e2 // 100}.{-qty_e2 % 100:02d}"

@@ -26,7 +26,7 @@ from common.paper.model import (
     TickerChanged,
     TradeMade,
 )
-from common.paper.sessions import CHANNELS, Session, StreamError, StreamOptions, Subscription, tail_of
+from common.paper.sessions import CHANNELS, Session, StreamError, StreamOptions, Subscription, ending_of, tail_of
 
 if TYPE_CHECKING:
     from common.paper.exchange import Exchange
@@ -46,6 +46,7 @@ class Hub:
         self.sessions: list[Session] = []
         self.now_ns = 0
         self._by_ticker: dict[str, dict[str, _Subscriptions]] = {name: {} for name in CHANNELS}
+        self._book_receivers = self._by_ticker["orderbook_delta"]  # every one names its markets
         self._of_all: dict[str, _Subscriptions] = {name: {} for name in CHANNELS}
         self._stamps = Stamps()
         self._heads: dict[str, str] = {}
@@ -57,7 +58,6 @@ class Hub:
         self._announced = {market.spec.event_ticker for market in exchange.markets.values()}
         self._overflowing: _Subscriptions = {}
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            BookDelta: self._on_delta,
             BookCleared: self._on_cleared,
             TradeMade: self._on_trade,
             FillMade: self._on_fill,
@@ -83,9 +83,22 @@ class Hub:
     def publish(self, events: Iterable[Event], now_ns: int) -> None:
         """Send what the engine told, in order, and the tickers that are due."""
         self.now_ns = now_ns
-        handlers = self._handlers
+        run: list[BookDelta] = []  # changes of one book that nothing comes between: most of what there is to tell
         for event in events:
-            handlers[type(event)](event)
+            if type(event) is BookDelta:
+                if event.ticker not in self._book_receivers:
+                    continue
+                if run and event.ticker != run[0].ticker:
+                    self._send_run(run)
+                    run = []
+                run.append(event)
+                continue
+            if run:
+                self._send_run(run)
+                run = []
+            self._handlers[type(event)](event)
+        if run:
+            self._send_run(run)
         self.tick(now_ns)
 
     def tick(self, now_ns: int) -> None:
@@ -180,23 +193,45 @@ class Hub:
             head = self._heads[market.spec.ticker] = frames.market_head(market.spec.ticker, market.market_id)
         return head
 
-    # --- one handler for each kind of event ---
+    # --- changes of books ---
 
-    def _on_delta(self, event: BookDelta) -> None:
-        receivers = self._by_ticker["orderbook_delta"].get(event.ticker)
-        if receivers is None:
-            return
-        head = self._head(self.exchange.markets[event.ticker])
-        ts = self._stamps.print(event.ts_ns)
-        tails: dict[tuple[bool, bool], bytes] = {}
-        for subscription in receivers:
-            is_own = subscription.session.sees(event.account, event.subaccount)
-            variant = subscription.use_yes_price, is_own
-            tail = tails.get(variant)
-            if tail is None:
-                body = frames.delta_body(event, head, ts, *variant)
-                tail = tails[variant] = tail_of(body, self.now_ns)
-            subscription.send("orderbook_delta", tail)
+    def _send_run(self, run: list[BookDelta]) -> None:
+        """Send consecutive changes of one book to all who want them."""
+        if len(run) > 1 and any(each.session.tamper for each in self._book_receivers[run[0].ticker]):
+            for event in run:  # faults are drawn for one message after the other, whoever receives it
+                self._send_deltas([event])
+        else:
+            self._send_deltas(run)
+
+    def _send_deltas(self, run: list[BookDelta]) -> None:
+        ticker = run[0].ticker
+        accounts = {event.account for event in run}
+        strangers: dict[bool, list[bytes]] = {}  # what those see who caused nothing, by `use_yes_price`
+        for subscription in self._book_receivers[ticker]:
+            use_yes_price = subscription.use_yes_price
+            tails = strangers.get(use_yes_price)
+            if tails is None:
+                tails = strangers[use_yes_price] = self._tails(run, use_yes_price)
+            session = subscription.session
+            if session.account in accounts:
+                owned = [event for event in run if session.sees(event.account, event.subaccount)]
+                clocks = [event.clock for event in owned]
+                own = dict(zip(clocks, self._tails(owned, use_yes_price, is_own=True), strict=True))
+                tails = [own.get(event.clock, tail) for event, tail in zip(run, tails, strict=True)]
+            subscription.send_all("orderbook_delta", tails)
+
+    def _tails(self, run: list[BookDelta], use_yes_price: bool, is_own: bool = False) -> list[bytes]:
+        if not run:
+            return []
+        head = self._head(self.exchange.markets[run[0].ticker])
+        end = ending_of(self.now_ns)
+        print_stamp = self._stamps.print
+        return [
+            f',"msg":{frames.delta_body(event, head, print_stamp(event.ts_ns), use_yes_price, is_own)}{end}'.encode()
+            for event in run
+        ]
+
+    # --- one handler for each other kind of event ---
 
     def _on_cleared(self, event: BookCleared) -> None:
         market = self.exchange.markets[event.ticker]

@@ -21,6 +21,7 @@ from common.units import PRICE_ONE_E4, QTY_ONE_E2
 # real shares of removals and adds together, but for the first (28 %): stale quotes and trades add to that one.
 _DISTANCES = (21.0, 20.0, 13.6, 9.5, 7.0, 5.2, 5.2, 2.7, 1.9, 1.5, 1.2, 4.4, 4.5)
 _DISTANCE_STEPS = tuple(accumulate(_DISTANCES))
+_DISTANCE_END = _DISTANCE_STEPS[-1]
 _SINGLE_TICKS = 11  # entries of the table that stand for one distance each
 _FAR_TICKS = 25.0  # mean of what is beyond 20
 
@@ -28,7 +29,8 @@ _FAR_TICKS = 25.0  # mean of what is beyond 20
 _ROUND_SIZES = ((400, 9.0), (10, 6.9), (2, 6.6), (50, 4.5), (1, 4.3), (100, 4.2), (75, 3.9), (1000, 3.8), (40, 3.2),
                 (500, 3.2))  # fmt: skip
 _ROUND_STEPS = tuple(accumulate(share for _, share in _ROUND_SIZES))
-_OTHER_SIZES_LOG = (log(80.0), 2.0)  # mean and standard deviation of the logarithm of the other half
+_ROUND_END = _ROUND_STEPS[-1]
+_OTHER_SIZES_LOG, _OTHER_SIZES_LOG_SPREAD = log(80.0), 2.0  # of the logarithm of the other half: mean, deviation
 _FRACTIONAL = 0.27  # of the other half: 13.7 % of all
 
 _PAIR = 0.08  # of the actions come in the same instant as the one before
@@ -38,7 +40,7 @@ _HURRY_S = 0.004  # between two actions while a quote is stale
 _LONGEST_S = 0.25  # then the activity may have changed: draw again
 
 _TRIES = 3  # prices a maker looks at before it leaves things as they are
-_PATIENCE_LOG = (-0.7, 1.8)  # mean and standard deviation of the logarithm of a maker's share of the wanted depth
+_PATIENCE_LOG, _PATIENCE_LOG_SPREAD = -0.7, 1.8  # logarithm of a maker's share of the wanted depth: mean, deviation
 _LARGEST = 15.0  # an order is at most this many times the depth that its maker wants
 _MOST_LEAN_E4 = 150.0
 _WHALES_BELOW_E4 = 500  # the cheapest prices hold many times as much as others
@@ -50,8 +52,11 @@ class Makers:
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
+        self._state = crowd.state
         self._table = crowd.table
         self._rng = crowd.rng
+        self._random = crowd.rng.random
+        self._gauss = crowd.rng.gauss
         mean_s = (1 + self._table.amends) / self._table.deltas_per_s  # an amend is two deltas
         self._clustered_s = min(_CLUSTERED_S, mean_s / 4)
         self._long_s = (mean_s - _CLUSTERED * self._clustered_s) / (1 - _PAIR - _CLUSTERED)
@@ -65,7 +70,7 @@ class Makers:
             price_e4 = market.grid.floor(view_e4) if side == "bid" else market.grid.above(view_e4)
             distance = 0
             while price_e4 is not None:
-                contracts = self._wanted(distance) * exp(self._rng.gauss(-0.5, 1.0))
+                contracts = self._wanted(distance) * exp(self._gauss(-0.5, 1.0))
                 outcome_e4 = price_e4 if side == "bid" else PRICE_ONE_E4 - price_e4
                 if outcome_e4 <= _WHALES_BELOW_E4 and distance >= len(self._table.depth):
                     contracts *= _WHALE
@@ -76,38 +81,42 @@ class Makers:
 
     def act(self, exchange: Exchange, market: Market, now_ns: int) -> float:
         """Let one maker act, unless it was only waiting; return the seconds until the next one."""
-        state = self._crowd.state
-        waited = state.waiting
-        if not waited:
-            any(self._change(exchange, market, now_ns) for _ in range(_TRIES))
-        draw = 1.0 if waited else self._rng.random()
-        state.waiting = False
-        if draw < _PAIR:
-            return 0.0
-        if state.stale:
-            return self._rng.expovariate(1 / self._hurry_s)
+        state = self._state
+        draw = 1.0
+        if not state.waiting:  # who waits has seen nothing stale
+            for _ in range(_TRIES):
+                if self._change(exchange, market, now_ns):
+                    break
+            draw = self._random()
+            if draw < _PAIR:
+                return 0.0
+            if state.stale:
+                return self._rng.expovariate(1 / self._hurry_s)
         mean_s = self._clustered_s if draw < _PAIR + _CLUSTERED else self._long_s
         pause_s = self._rng.expovariate(state.activity.factor / mean_s)
-        state.waiting = pause_s > self._longest_s
-        return min(pause_s, self._longest_s)
+        waits = pause_s > self._longest_s
+        if waits != state.waiting:
+            state.waiting = waits
+        return self._longest_s if waits else pause_s
 
     def _change(self, exchange: Exchange, market: Market, now_ns: int) -> bool:
         """Change one side of the book at one price; say whether anything was to be done there."""
-        side: Side = "bid" if self._rng.random() < 0.5 else "ask"
-        self._crowd.state.stale = False
+        side: Side = "bid" if self._random() < 0.5 else "ask"
+        if self._state.stale:
+            self._state.stale = False
         limit_e4 = self._limit_e4(exchange, side)
         touch_e4 = _touch(market, side, limit_e4)
         if touch_e4 is None:
             return False
         stale_e4 = self._stale_price(market, side, limit_e4)
         if stale_e4 is not None:
-            self._crowd.state.stale = True
+            self._state.stale = True
             return self._take_back(exchange, market, side, stale_e4, touch_e4, now_ns)
         distance = self._draw_distance()
         price_e4 = _at_distance(market, side, touch_e4, distance)
         if price_e4 is None:
             return False
-        wanted = self._wanted(distance) * exp(self._rng.gauss(_PATIENCE_LOG[0], _PATIENCE_LOG[1]))
+        wanted = self._wanted(distance) * exp(self._gauss(_PATIENCE_LOG, _PATIENCE_LOG_SPREAD))
         if market.book.size_at(side, price_e4) > QTY_ONE_E2 * wanted:
             return self._take_back(exchange, market, side, price_e4, touch_e4, now_ns)
         return self._put(exchange, market, side, price_e4, touch_e4, wanted, now_ns)
@@ -117,33 +126,37 @@ class Makers:
     def _limit_e4(self, exchange: Exchange, side: Side) -> float:
         """Return the best price that this maker would quote on one side now, grid and book aside."""
         table = self._table
-        view_e4 = self._crowd.state.view_e4 + self._lean_e4(exchange) + self._rng.gauss(0.0, table.disagreement_e4)
+        view_e4 = self._state.view_e4 + self._lean_e4(exchange) + self._gauss(0.0, table.disagreement_e4)
         half_e4 = table.half_spread_e4 if 1_000 <= view_e4 <= 9_000 else table.edge_half_spread_e4
         return view_e4 - half_e4 if side == "bid" else view_e4 + half_e4
 
     def _lean_e4(self, exchange: Exchange) -> float:
         """Return by how much makers' inventory shifts their quotes: down when they hold YES."""
-        position = exchange.accounts[MAKER].portfolios[0].positions.get(self._crowd.state.ticker)
+        position = exchange.accounts[MAKER].portfolios[0].positions.get(self._state.ticker)
         if position is None:
             return 0.0
         lean_e4 = -self._table.lean_e4 * position.position_e2 / (100 * QTY_ONE_E2)
-        return min(max(lean_e4, -_MOST_LEAN_E4), _MOST_LEAN_E4)
+        if -_MOST_LEAN_E4 <= lean_e4 <= _MOST_LEAN_E4:
+            return lean_e4
+        return _MOST_LEAN_E4 if lean_e4 > 0 else -_MOST_LEAN_E4
 
     def _stale_price(self, market: Market, side: Side, limit_e4: float) -> int | None:
         """Return the best price of the side if a maker's order there is better than this maker puts up with."""
         best_e4 = market.book.best_bid_e4 if side == "bid" else market.book.best_ask_e4
         if best_e4 is None:
             return None
+        better_e4 = best_e4 - limit_e4 if side == "bid" else limit_e4 - best_e4
+        if better_e4 <= 0:
+            return None
         behind_e4 = market.grid.below(best_e4) if side == "bid" else market.grid.above(best_e4)
         tick_e4 = abs(best_e4 - behind_e4) if behind_e4 is not None else 0
-        better_e4 = best_e4 - limit_e4 if side == "bid" else limit_e4 - best_e4
         if better_e4 <= self._table.tolerance * tick_e4:
             return None
         return best_e4 if self._crowd.pool(side).get(best_e4) else None
 
     def _draw_distance(self) -> int:
         """Draw how many ticks from the touch something changes."""
-        place = bisect(_DISTANCE_STEPS, self._rng.random() * _DISTANCE_STEPS[-1])
+        place = bisect(_DISTANCE_STEPS, self._random() * _DISTANCE_END)
         if place < _SINGLE_TICKS:
             return place
         if place == _SINGLE_TICKS:
@@ -161,7 +174,7 @@ class Makers:
         self, exchange: Exchange, market: Market, side: Side, price_e4: int, touch_e4: int, wanted: float, now_ns: int
     ) -> bool:
         """Add quantity at a price: an order that moves there from another, or a new one."""
-        if self._rng.random() < self._table.amends:
+        if self._random() < self._table.amends:
             source_e4 = _at_distance(market, side, touch_e4, self._draw_distance())
             if source_e4 is not None and source_e4 != price_e4:
                 order_id = self._pop(exchange, side, source_e4)
@@ -176,7 +189,7 @@ class Makers:
         order_id = self._pop(exchange, side, price_e4)
         if order_id is None:
             return False
-        if self._rng.random() < self._table.amends:
+        if self._random() < self._table.amends:
             target_e4 = _at_distance(market, side, touch_e4, self._draw_distance())
             if target_e4 is not None and target_e4 != price_e4:
                 return self._move(exchange, side, order_id, target_e4, now_ns)
@@ -186,7 +199,7 @@ class Makers:
     def _rest(self, exchange: Exchange, side: Side, price_e4: int, qty_e2: int, now_ns: int) -> bool:
         command = CreateOrder(
             account=MAKER,
-            ticker=self._crowd.state.ticker,
+            ticker=self._state.ticker,
             side=side,
             qty_e2=qty_e2,
             price_e4=price_e4,
@@ -229,13 +242,12 @@ class Makers:
 
     def _draw_size_e2(self, most: float) -> int:
         """Draw the size of a new order, at most about `most` contracts."""
-        rng = self._rng
-        draw = rng.random() * 100
-        if draw < _ROUND_STEPS[-1]:
+        draw = self._random() * 100
+        if draw < _ROUND_END:
             size_e2 = _ROUND_SIZES[bisect(_ROUND_STEPS, draw)][0] * QTY_ONE_E2
         else:
-            size_e2 = int(exp(rng.gauss(*_OTHER_SIZES_LOG)) * QTY_ONE_E2)
-            if rng.random() >= _FRACTIONAL:
+            size_e2 = int(exp(self._gauss(_OTHER_SIZES_LOG, _OTHER_SIZES_LOG_SPREAD)) * QTY_ONE_E2)
+            if self._random() >= _FRACTIONAL:
                 size_e2 -= size_e2 % QTY_ONE_E2
         while size_e2 > most * QTY_ONE_E2:
             size_e2 = size_e2 // (4 * QTY_ONE_E2) * QTY_ONE_E2

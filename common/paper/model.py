@@ -99,7 +99,7 @@ class MarketSpec(msgspec.Struct, frozen=True, kw_only=True):
 # --- state that others read ---
 
 
-class Order(msgspec.Struct, kw_only=True):
+class Order(msgspec.Struct, kw_only=True, gc=False):
     """An order as the exchange holds it. Only the engine writes its fields; everybody else reads them."""
 
     order_id: str
@@ -221,7 +221,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of what `Exchange.apply` takes."""
 
 
-class CreateOrder(Command, frozen=True, kw_only=True):
+class CreateOrder(Command, frozen=True, kw_only=True, gc=False):
     account: str
     subaccount: int = 0
     ticker: str
@@ -239,7 +239,7 @@ class CreateOrder(Command, frozen=True, kw_only=True):
     exchange_index: int = -1  # -1: route by ticker
 
 
-class CancelOrder(Command, frozen=True, kw_only=True):
+class CancelOrder(Command, frozen=True, kw_only=True, gc=False):
     account: str
     order_id: str
     subaccount: int = 0
@@ -252,7 +252,7 @@ class CancelAll(Command, frozen=True, kw_only=True):
     subaccount: int | None = None  # None: every subaccount
 
 
-class AmendOrder(Command, frozen=True, kw_only=True):
+class AmendOrder(Command, frozen=True, kw_only=True, gc=False):
     account: str
     order_id: str
     subaccount: int = 0
@@ -355,7 +355,7 @@ class MarginCancel(Command, frozen=True, kw_only=True):
 # --- answers ---
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an order operation did.
 
     `order` is a copy, taken when the operation ended. `filled_e2`, `cost_e6` (YES price times count) and `fees_e6` are
@@ -374,7 +374,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 # --- events: what the channels tell ---
 
 
-class BookDelta(msgspec.Struct, frozen=True, kw_only=True):
+class BookDelta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One level of one book changed by `delta_e2`."""
 
     ticker: str

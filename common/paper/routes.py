@@ -305,9 +305,13 @@ class Router:
                 node = node.grow(segment)
             assert route.method not in node.routes, f"{route.method} {route.path} is there twice"
             node.routes[route.method] = route
+        self._literal = {(each.method, _PREFIX + each.path[1:]): each for each in routes if "{" not in each.path}
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
         """Return the route and the path's parameters; raise the 404 or 405 `Refusal`. Literal segments go first."""
+        literal = self._literal.get((method, path))
+        if literal is not None:
+            return literal, ()
         if not path.startswith(_PREFIX):
             raise refuse_missing()
         segments = path[len(_PREFIX) :].split("/", _MAX_SEGMENTS)

@@ -9,7 +9,7 @@ not even read the answers to its commands, the session is closed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -145,6 +145,17 @@ class Subscription:
             frame = head + tail
         self.session.push(frame, self)
 
+    def send_all(self, kind: str, tails: Sequence[bytes]) -> None:
+        """Send messages of a channel with numbers, one behind the other."""
+        head = self._heads.get(kind) or self._head(kind, 0)
+        frames = [b"%b%d%b" % (head, number, tail) for number, tail in enumerate(tails, self.seq + 1)]
+        self.seq += len(frames)
+        if self.session.tamper is not None:
+            for frame in frames:
+                self.session.push(frame, self)
+        else:
+            self.session.deliver_all(frames, self)
+
     def _head(self, kind: str, command_id: int) -> bytes:
         """Return a frame's beginning, up to its number if it has one; it is the same for all frames without an id."""
         number = f',"id":{command_id}' if command_id else ""
@@ -166,7 +177,12 @@ Tamper = Callable[[bytes, Subscription | None], Iterable[bytes]]
 
 def tail_of(body: str, now_ns: int) -> bytes:
     """Return the end of a message's frame, the same for every receiver."""
-    return f',"msg":{body},"sending_ts_ms":{now_ns // NS_PER_MS}}}\n'.encode()
+    return f',"msg":{body}{ending_of(now_ns)}'.encode()
+
+
+def ending_of(now_ns: int) -> str:
+    """Return what follows the body in a message's frame."""
+    return f',"sending_ts_ms":{now_ns // NS_PER_MS}}}\n'
 
 
 class Session:
@@ -192,6 +208,8 @@ class Session:
         self._sids = 0
         self._waiting: deque[tuple[Subscription | None, bytes]] = deque()
         self._waiting_bytes = 0
+        self._bytes_max = options.session_buffer_bytes
+        self._subscription_bytes_max = options.subscription_buffer_bytes
         self._commands_left = float(options.commands_per_s)
         self._commands_ns = 0
 
@@ -278,17 +296,33 @@ class Session:
         if self.is_closed:
             return
         size = len(frame)
-        if self._waiting_bytes + size > self.options.session_buffer_bytes:
+        waiting_bytes = self._waiting_bytes + size
+        if waiting_bytes > self._bytes_max:
             self.cut()
             return
         if not self._waiting:
             self.on_ready()
         self._waiting.append((subscription, frame))
-        self._waiting_bytes += size
+        self._waiting_bytes = waiting_bytes
         if subscription is not None:
             subscription.waiting_bytes += size
-            if subscription.waiting_bytes > self.options.subscription_buffer_bytes:
+            if subscription.waiting_bytes > self._subscription_bytes_max:
                 self._on_overflow(subscription)
+
+    def deliver_all(self, frames: Sequence[bytes], subscription: Subscription) -> None:
+        """Append frames of one subscription to the buffer; if they do not all fit, those that do."""
+        size = sum(map(len, frames))
+        if self.is_closed or self._waiting_bytes + size > self._bytes_max:
+            for frame in frames:
+                self.deliver(frame, subscription)
+            return
+        if not self._waiting:
+            self.on_ready()
+        self._waiting.extend([(subscription, frame) for frame in frames])
+        self._waiting_bytes += size
+        subscription.waiting_bytes += size
+        if subscription.waiting_bytes > self._subscription_bytes_max:
+            self._on_overflow(subscription)
 
     def cut(self) -> None:
         """Close the session at once: nothing more is sent, not even what waits."""
@@ -306,6 +340,8 @@ class Session:
 
     def take(self, bytes_max: int = 1 << 18) -> list[bytes]:
         """Take frames to write, oldest first, about `bytes_max` of them; empty: nothing waits."""
+        if self._waiting_bytes <= bytes_max:
+            return self._take_all()
         frames = []
         taken = 0
         while self._waiting and taken < bytes_max:
@@ -315,4 +351,12 @@ class Session:
                 subscription.waiting_bytes -= len(frame)
             frames.append(frame)
         self._waiting_bytes -= taken
+        return frames
+
+    def _take_all(self) -> list[bytes]:
+        frames = [frame for _, frame in self._waiting]
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        for subscription in self.subscriptions.values():
+            subscription.waiting_bytes = 0
         return frames

@@ -20,6 +20,8 @@ class Mark(NamedTuple):
     @classmethod
     def of(cls, order: Order) -> Mark:
         """Mark an existing order."""
+        if not order.filled_e2:
+            return NOWHERE
         return cls(order.filled_e2, order.taker_cost_e6, order.taker_fees_e6)
 
 

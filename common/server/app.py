@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -220,7 +221,7 @@ class Server:
         self._arm_timer()
 
     def _web_response(self, response: Response) -> web.Response:
-        headers = {"Date": formatdate(self._now_ns() // NS_PER_S, usegmt=True)}
+        headers = {"Date": _date(self._now_ns() // NS_PER_S)}
         if response.content_type is not None:
             headers["Content-Type"] = response.content_type
         return web.Response(status=response.status, body=response.body or None, headers=headers)
@@ -254,12 +255,15 @@ class Server:
         """Wake up when something is due, or soon after; leave an earlier alarm as it is."""
         if self._stopping.is_set():
             return
-        due_ns = self.front.next_due_ns()
         now_ns = self._now_ns()
         least_s = 0.0 if now_ns - self._advanced_ns > self._slice_ns else STEP_S
-        delay_s = IDLE_S if due_ns is None else min(IDLE_S, max(least_s, (due_ns - now_ns) / NS_PER_S))
         loop = asyncio.get_running_loop()
-        when_s = loop.time() + delay_s
+        now_s = loop.time()
+        if self._timer is not None and self._alarm_s <= now_s + least_s:
+            return  # whatever is due, it goes off soon enough
+        due_ns = self.front.next_due_ns()
+        delay_s = IDLE_S if due_ns is None else min(IDLE_S, max(least_s, (due_ns - now_ns) / NS_PER_S))
+        when_s = now_s + delay_s
         if self._timer is not None:
             if self._alarm_s <= when_s:
                 return
@@ -279,6 +283,12 @@ class Server:
             return None
         finally:
             self._busy_s += time.perf_counter() - started_s
+
+
+@lru_cache(maxsize=2)
+def _date(ts_s: int) -> str:
+    """Print a time as HTTP does; all answers of one second share it."""
+    return formatdate(ts_s, usegmt=True)
 
 
 def _refused(refusal: Refusal) -> Response:

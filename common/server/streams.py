@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from struct import Struct
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -105,17 +106,16 @@ class Streams:
 
 def burst(frames: Iterable[bytes]) -> bytes:
     """Return text frames as they go over the wire, one behind the other."""
-    pieces = []
-    for frame in frames:
-        length = len(frame)
-        if length < 126:
-            pieces.append(_BYTE_LENGTH(_TEXT, length))
-        elif length < 1 << 16:
-            pieces.append(_SHORT_LENGTH(_TEXT, 126, length))
-        else:
-            pieces.append(_LONG_LENGTH(_TEXT, 127, length))
-        pieces.append(frame)
-    return b"".join(pieces)
+    return b"".join([piece for frame in frames for piece in (_beginning(len(frame)), frame)])
+
+
+@lru_cache(maxsize=1 << 10)  # frames of one kind differ little in their length
+def _beginning(length: int) -> bytes:
+    if length < 126:
+        return _BYTE_LENGTH(_TEXT, length)
+    if length < 1 << 16:
+        return _SHORT_LENGTH(_TEXT, 126, length)
+    return _LONG_LENGTH(_TEXT, 127, length)
 
 
 def _takes_burst(socket: web.WebSocketResponse, transport: asyncio.Transport) -> bool:

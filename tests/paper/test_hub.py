@@ -68,6 +68,46 @@ def test_only_the_owner_sees_whose_order_moved_the_book() -> None:
     assert own == foreign
 
 
+@pytest.mark.parametrize("is_tampered", [False, True])
+def test_changes_told_together_read_as_if_told_one_by_one(is_tampered: bool) -> None:
+    heard = []
+    for is_together in (True, False):
+        stage = Stage()
+        stage.floor.add_market("N")
+        listeners = [stage.listen("ann"), stage.listen("bob"), stage.listen("carl")]
+        for listener, use_yes_price in zip(listeners, (True, False, True), strict=True):
+            listener.subscribe("orderbook_delta", "trade", market_tickers=["M", "N"], use_yes_price=use_yes_price)
+        if is_tampered:
+            listeners[2].session.tamper = lambda frame, subscription: [frame, frame]
+        for account, price, ticker in (("ann", 40, "M"), ("bob", 30, "M"), ("ann", 20, "M"), ("bob", 10, "N")):
+            stage.floor.bid(account, 2, price, ticker=ticker, client_order_id=f"{account}-{price}")
+            if not is_together:
+                stage.publish()
+        stage.floor.ask("bob", 1, 40, client_order_id="crosses")
+        stage.floor.ask("bob", 1, 90, client_order_id="rests")
+        stage.publish()
+        heard.append([listener.frames() for listener in listeners])
+    assert heard[0] == heard[1]
+    seen = [frame["msg"].get("client_order_id") for frame in heard[0][0] if frame["type"] == "orderbook_delta"]
+    assert seen == ["ann-40", None, "ann-20", None, "ann-40", None]
+
+
+def test_session_whose_buffer_a_run_of_changes_overfills_is_closed() -> None:
+    stage = Stage(StreamOptions(session_buffer_bytes=4_000))
+    slow, idle = stage.listen("ann"), stage.listen("bob")
+    for listener in (slow, idle):
+        listener.subscribe("orderbook_delta", market_ticker="M")
+    for price in range(10, 20):
+        stage.floor.bid("ann", 1, price)
+    stage.publish()
+    assert not slow.session.is_closed and len(idle.frames()) == 10
+    for price in range(20, 30):
+        stage.floor.bid("ann", 1, price)
+    stage.publish()
+    assert slow.session.is_closed and not slow.frames()
+    assert [frame["seq"] for frame in idle.frames()] == list(range(12, 22))
+
+
 def test_market_filter_holds_on_private_channels() -> None:
     stage = Stage()
     stage.floor.add_market("N")
