@@ -27,7 +27,7 @@ from tests.simulation.wire import Wire
 
 RESTART_NS = 1_100 * NS_PER_MS  # supervisord's own delay and the start of Python
 PACE_NS = 10 * NS_PER_MS  # between two turns of a process: what arrives meanwhile is taken in one
-STATUS_PACE_NS = 300 * NS_PER_MS  # of the status, which nobody waits for
+STATUS_PACE_NS = 500 * NS_PER_MS  # of the status, which nobody waits for
 
 _DRAINED, _WAKE = Drained(), Wake()
 
