@@ -18,6 +18,7 @@ from common.errors import ExitCode, Failure
 from common.log.files import write_file
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_EPOCH_DIGITS_MAX = 18  # it fits 64 bits
 _SUPERVISED = "SUPERVISOR_ENABLED"  # supervisord sets it for its children
 
 
@@ -45,13 +46,13 @@ class RoleLock:
 def _raise_epoch(path: Path) -> int:
     """Return the next epoch, on disk before anybody can hear of it."""
     try:
-        text = path.read_text(encoding="ascii")
-        epoch = int(text) + 1
+        text = path.read_bytes().strip()
     except FileNotFoundError:
-        epoch = 1
-    except ValueError as error:
+        text = b"0"
+    if not text.isdigit() or len(text) > _EPOCH_DIGITS_MAX:
         message = f"{path}: does not hold an epoch; put a number above all earlier ones there"
-        raise Failure(message, ExitCode.FAILED) from error
+        raise Failure(message, ExitCode.FAILED)
+    epoch = int(text) + 1
     write_file(path, f"{epoch}\n".encode())
     return epoch
 

@@ -288,6 +288,7 @@ class BooksOfRecord:
             LedgerFill(
                 fill_id=fill.fill_id, ticker=fill.ticker, side=fill.side, price_e4=fill.price_e4, qty_e2=fill.qty_e2,
                 fee_usd_e6=fill.fee_usd_e6, shard=fill.shard, exchange_wall_ns=fill.exchange_wall_ns,
+                is_taker=fill.is_taker,
             ),
             fill.number,
         )  # fmt: skip

@@ -4,6 +4,8 @@ A position is a signed YES quantity; buying the opposite side nets. A YES contra
 partial close removes `cost * closed // held`, and the last close takes the rest. A fill that crosses zero is a closing
 and an opening part. Realised profit is before fees; fees are what the fills say, never a formula.
 
+Fills are booked in the order in which they happened, as the exchange does, also one that comes to light late.
+
 Each fill counts once, by its id; a market settles once. After every change each shard obeys, in micro-dollars,
 
     cash + cost + fees - realised == opening + external
@@ -17,9 +19,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from common.clock import NS_PER_MS
 from common.errors import BrokenInvariant
 from common.messages import Side
 from common.units import PRICE_ONE_E4
+
+TRADES_KEPT = 50  # of a market: before the oldest of them a fill that comes to light is put, whenever it happened
 
 
 class SettledTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +34,42 @@ class SettledTerms(msgspec.Struct, frozen=True, kw_only=True):
     fee_usd_e6: int
     position_e2: int
     cost_usd_e6: int
+
+
+class LedgerFill(NamedTuple):
+    """What the ledger needs of a fill."""
+
+    fill_id: str
+    ticker: str
+    side: Side
+    price_e4: int
+    qty_e2: int
+    fee_usd_e6: int
+    shard: int
+    exchange_wall_ns: int = 0
+    is_taker: bool = False
+
+    def happened_after(self, other: LedgerFill) -> bool:
+        """Say whether this one happened later; what one order took at the same moment, it took from the best price on.
+
+        Stamps are compared by the millisecond: the stream's are no finer.
+        """
+        mine_ms, others_ms = self.exchange_wall_ns // NS_PER_MS, other.exchange_wall_ns // NS_PER_MS
+        if mine_ms != others_ms:
+            return mine_ms > others_ms
+        is_one_sweep = self.is_taker and other.is_taker and self.side == other.side
+        return is_one_sweep and own_price_e4(self.side, self.price_e4) > own_price_e4(other.side, other.price_e4)
+
+
+class Traded(msgspec.Struct, frozen=True, kw_only=True):
+    """A booked fill, and what it found and did: one that happened before it may come to light after it."""
+
+    fill: LedgerFill
+    position_e2: int  # before it, as the next two
+    cost_usd_e6: int
+    opened_wall_ns: int
+    realised_usd_e6: int  # by it
+    cash_usd_e6: int
 
 
 class Holding(msgspec.Struct, kw_only=True):
@@ -46,6 +87,7 @@ class Holding(msgspec.Struct, kw_only=True):
     opened_wall_ns: int = 0  # when the position last left zero or changed sign
     settled: SettledTerms | None = None
     fill_numbers: dict[str, int] = {}  # of every fill ever applied, by its id; 0 = contained in the opening
+    trades: list[Traded] = []  # the latest fills, in the order in which they happened
 
 
 class ShardAccount(msgspec.Struct, kw_only=True):
@@ -65,19 +107,6 @@ class LedgerState(msgspec.Struct, kw_only=True):
 
     accounts: dict[int, ShardAccount] = {}
     holdings: dict[str, Holding] = {}
-
-
-class LedgerFill(NamedTuple):
-    """What the ledger needs of a fill."""
-
-    fill_id: str
-    ticker: str
-    side: Side
-    price_e4: int
-    qty_e2: int
-    fee_usd_e6: int
-    shard: int
-    exchange_wall_ns: int = 0
 
 
 class Booked(NamedTuple):
@@ -169,7 +198,9 @@ class Ledger:
         account, holding = self.account(fill.shard), self.holding(fill.ticker, fill.shard)
         cash_before_e6, realised_before_e6 = account.cash_usd_e6, holding.realised_usd_e6
         settled = _reopen(account, holding)
-        _trade(account, holding, fill)
+        later = _take_back(account, holding, fill)
+        for each in (fill, *later):
+            _trade(account, holding, each)
         if settled is not None:
             _settle(account, holding, settled.revenue_usd_e6, settled.fee_usd_e6)
         holding.fill_numbers[fill.fill_id] = number
@@ -209,6 +240,7 @@ class Ledger:
         self.account(shard).external_usd_e6 += cost_usd_e6 - holding.cost_usd_e6
         holding.position_e2 = position_e2
         holding.cost_usd_e6 = cost_usd_e6
+        holding.trades.clear()
         self.check(shard)
 
     def forget(self, ticker: str) -> bool:
@@ -272,6 +304,20 @@ def _reopen(account: ShardAccount, holding: Holding) -> SettledTerms | None:
     return settled
 
 
+def _take_back(account: ShardAccount, holding: Holding, fill: LedgerFill) -> list[LedgerFill]:
+    """Undo the fills that happened after this one, and return them: what a position cost depends on their order."""
+    later: list[LedgerFill] = []
+    while holding.trades and holding.trades[-1].fill.happened_after(fill):
+        traded = holding.trades.pop()
+        holding.position_e2, holding.cost_usd_e6 = traded.position_e2, traded.cost_usd_e6
+        holding.opened_wall_ns = traded.opened_wall_ns
+        holding.realised_usd_e6 -= traded.realised_usd_e6
+        holding.fees_usd_e6 -= traded.fill.fee_usd_e6
+        account.cash_usd_e6 -= traded.cash_usd_e6
+        later.append(traded.fill)
+    return later[::-1]
+
+
 def _trade(account: ShardAccount, holding: Holding, fill: LedgerFill) -> None:
     """Close what the fill closes, open what is left of it, and pay its fee."""
     signed_e2 = fill.qty_e2 if fill.side == "bid" else -fill.qty_e2
@@ -285,9 +331,18 @@ def _trade(account: ShardAccount, holding: Holding, fill: LedgerFill) -> None:
     proceeds_e6 = (PRICE_ONE_E4 - own_e4) * closed_e2  # a netted pair pays $1, and the new half of it cost own_e4
     spent_e6 = own_e4 * opened_e2
 
-    account.cash_usd_e6 += proceeds_e6 - spent_e6 - fill.fee_usd_e6
+    cash_e6, realised_e6 = proceeds_e6 - spent_e6 - fill.fee_usd_e6, proceeds_e6 - removed_e6
+
+    holding.trades.append(
+        Traded(
+            fill=fill, position_e2=holding.position_e2, cost_usd_e6=holding.cost_usd_e6,
+            opened_wall_ns=holding.opened_wall_ns, realised_usd_e6=realised_e6, cash_usd_e6=cash_e6,
+        )
+    )  # fmt: skip
+    del holding.trades[:-TRADES_KEPT]
+    account.cash_usd_e6 += cash_e6
     holding.cost_usd_e6 += spent_e6 - removed_e6
-    holding.realised_usd_e6 += proceeds_e6 - removed_e6
+    holding.realised_usd_e6 += realised_e6
     holding.fees_usd_e6 += fill.fee_usd_e6
     if opened_e2 and closed_e2 == held_e2:  # from flat, or across zero
         holding.opened_wall_ns = fill.exchange_wall_ns

@@ -46,8 +46,9 @@ def test_role_that_is_held_is_refused_and_names_its_holder(tmp_path: Path) -> No
     held.release()
 
 
-def test_epoch_that_cannot_be_read_is_not_guessed(tmp_path: Path) -> None:
-    (tmp_path / "execution.epoch").write_text("seven")
+@pytest.mark.parametrize("text", ["seven", "", "-3", "1.5", "9" * 30])
+def test_epoch_that_cannot_be_read_is_not_guessed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "execution.epoch").write_text(text)
     with pytest.raises(Failure, match="does not hold an epoch"):
         RoleLock(tmp_path, "execution")
 

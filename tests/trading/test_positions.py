@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from fractions import Fraction
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.clock import NS_PER_MS
 from common.errors import BrokenInvariant
-from common.trading.positions import Booked, Ledger, LedgerFill, LedgerState, Sums
+from common.trading.positions import TRADES_KEPT, Booked, Ledger, LedgerFill, LedgerState, Sums
 
 CASH = 1_000_000_000  # $1,000
 
@@ -335,3 +337,51 @@ def test_cash_position_and_fees_do_not_depend_on_the_order_of_fills(fills, seed,
     assert mixed.account(0).cash_usd_e6 == straight.account(0).cash_usd_e6
     assert mixed.holdings["M"].position_e2 == straight.holdings["M"].position_e2
     assert mixed.sums(0).fees_usd_e6 == straight.sums(0).fees_usd_e6
+
+
+@settings(deadline=None)
+@given(FILLS, st.integers(0, 2**32), st.booleans())
+def test_what_a_position_cost_is_what_the_order_of_its_fills_made_it(fills, seed, with_settlement):
+    stamped = [
+        fill(side, price, qty, f"f{n}", fee, exchange_wall_ns=n * NS_PER_MS)
+        for n, (side, price, qty, fee) in enumerate(fills)
+    ]
+    found_out = stamped.copy()
+    random.Random(seed).shuffle(found_out)
+    straight, late = opened(), opened()
+    for number, each in enumerate(stamped, start=1):
+        straight.apply_fill(each, number)
+    for number, each in enumerate(found_out, start=1):
+        if with_settlement and number == len(found_out) // 2:
+            late.apply_settlement("M", 0, 1_234_567, 89)
+        late.apply_fill(each, number)
+    if with_settlement:
+        straight.apply_settlement("M", 0, 1_234_567, 89)
+        late.apply_settlement("M", 0, 1_234_567, 89)
+    straight.holdings["M"].fill_numbers, straight.holdings["M"].last_fill_number = {}, 0
+    late.holdings["M"].fill_numbers, late.holdings["M"].last_fill_number = {}, 0
+    assert late.holdings["M"] == straight.holdings["M"]
+    assert late.account(0).cash_usd_e6 == straight.account(0).cash_usd_e6
+
+
+def test_what_one_order_took_in_a_moment_it_took_from_the_best_price_on():
+    sweep = [fill("ask", price_e4, 300, f"f{price_e4}", is_taker=True) for price_e4 in (6000, 5500, 5000)]
+    costs = set()
+    for order in itertools.permutations(sweep):
+        ledger = opened()
+        ledger.apply_fill(fill("bid", 4000, 500, "held"), 1)
+        for number, each in enumerate(order, start=2):
+            ledger.apply_fill(each, number)
+        costs.add(ledger.holdings["M"].cost_usd_e6)
+    assert costs == {100 * 4500 + 300 * 5000}
+
+
+def test_a_fill_older_than_all_that_is_kept_is_put_before_it():
+    ledger = opened()
+    for number in range(1, TRADES_KEPT + 11):
+        ledger.apply_fill(fill("bid", 5000, 100, f"f{number}", exchange_wall_ns=number * NS_PER_MS), number)
+    ledger.apply_fill(fill("ask", 4000, 100, "late", exchange_wall_ns=NS_PER_MS), 99)
+    holding = ledger.holdings["M"]
+    assert len(holding.trades) == TRADES_KEPT
+    assert holding.trades[-1].fill.fill_id == f"f{TRADES_KEPT + 10}"
+    assert (holding.position_e2, holding.cost_usd_e6) == ((TRADES_KEPT + 9) * 100, (TRADES_KEPT + 9) * 100 * 5000)
