@@ -79,7 +79,7 @@ class Inference:
 
     def __init__(self) -> None:
         self.settings = InferenceSettings()
-        self.policy: Policy = POLICIES["hold"]()
+        self.policy: Policy = POLICIES["hold"](self.settings)
         self.session = ""
         self.requests = 0
         self.trader: TraderState | None = None
@@ -135,7 +135,7 @@ class Inference:
     def _start(self, start: Start) -> list[Effect]:
         self.settings = msgspec.json.decode(start.config, type=Settings).inference
         self.session = start.session
-        self.policy = POLICIES[self.settings.policy]()
+        self.policy = POLICIES[self.settings.policy](self.settings)
         return [Log(level="info", event="policy", fields={"policy": self.policy.name})]
 
     def _memory(self, ticker: str) -> MarketMemory:
@@ -199,7 +199,7 @@ class Inference:
         if request.verb == "load":
             if request.name not in POLICIES:
                 return Done(success=False, code="unknown_policy", detail=f"known are {', '.join(POLICIES)}")
-            self.policy = POLICIES[request.name]()
+            self.policy = POLICIES[request.name](self.settings)
         layouts = f"observation {self.policy.observation_layout}, actions {self.policy.action_layout}"
         return Done(success=True, detail=f"{self.policy.name}: {layouts}")
 

@@ -6,10 +6,12 @@ A policy is deterministic: what it does depends on what it is shown and on its o
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Protocol
 
 from common.clock import NS_PER_MS, NS_PER_S
 from common.messages import ActionKind, OpenOrder, OrderState, Position, Pricing, Purpose, Side
+from common.settings import InferenceSettings
 from common.trading.actions import FREE, Choice, hold
 from common.trading.observation import TOP, View, microprice
 from common.units import PRICE_ONE_E4, QTY_ONE_E2, PriceGrid, format_price
@@ -61,7 +63,6 @@ REVERSE_EVERY, REVERSE_EXTRA_E2 = 4, 2 * QTY_ONE_E2
 CANCEL_EVERY, CANCEL_AFTER_NS = 8, 10 * NS_PER_S
 TAKE_EVERY_NS = 120 * NS_PER_S
 EXIT_AT_E2, EXIT_AFTER_NS, EXIT_BEFORE_CLOSE_NS = 10 * QTY_ONE_E2, 300 * NS_PER_S, 90 * NS_PER_S
-BREATHE_NS = 10 * NS_PER_S  # flat again: whoever filled us knew more; at once again would only pay them faster
 LOSSES_MAX = 3  # in a row that count: each doubles the breath
 _REPRICE_PAUSE_NS = 1_100 * NS_PER_MS  # execution allows one re-price per second and market
 
@@ -112,7 +113,9 @@ class RulePolicy:
     observation_layout = TOP.layout
     action_layout = FREE.layout
 
-    def __init__(self) -> None:
+    def __init__(self, flat_s: int = 10) -> None:
+        # Flat again: whoever filled us knew more; at once again would only pay them faster.
+        self._flat_ns = flat_s * NS_PER_S
         self._memory: dict[str, _Memory] = {}
         self._grids: dict[tuple[tuple[int, int, int], ...], PriceGrid] = {}
 
@@ -253,7 +256,7 @@ class RulePolicy:
     def _breathes(self, view: View, memory: _Memory) -> bool:
         if memory.flat_since_ns is None:
             return False
-        return view.now.mono_ns - memory.flat_since_ns < BREATHE_NS << memory.losses
+        return view.now.mono_ns - memory.flat_since_ns < self._flat_ns << memory.losses
 
     def _resting_order(
         self, view: View, held_e2: int, memory: _Memory, only_close: bool
@@ -270,4 +273,7 @@ class RulePolicy:
         return closing, abs(held_e2), "holding: rests the closing side", Purpose.CLOSE
 
 
-POLICIES: dict[str, type[HoldPolicy] | type[RulePolicy]] = {"hold": HoldPolicy, "rule": RulePolicy}
+POLICIES: dict[str, Callable[[InferenceSettings], Policy]] = {
+    "hold": lambda settings: HoldPolicy(),
+    "rule": lambda settings: RulePolicy(settings.rule_flat_s),
+}
