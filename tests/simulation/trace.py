@@ -25,7 +25,7 @@ _BATCH = 100
 
 
 class Trace:
-    """Folds many messages at a time, which costs less than a microsecond each."""
+    """Folds many inputs at a time: about three microseconds for one and all its effects."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
         self._fold = hashlib.blake2b(digest_size=16)

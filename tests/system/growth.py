@@ -4,7 +4,7 @@
 
 Every process is looked at every few seconds. The first quarter of the run is warm-up; the medians of the second and of
 the last quarter are compared, so that a single large moment says nothing. Execution and tracking keep what ended for a
-while, up to 2,000 events a topic and 2,000 orders: until that is full, which takes some minutes, they grow.
+while, up to 2,000 events a topic and 2,000 orders: until that is full they grow, at most by the bound below.
 """
 
 from __future__ import annotations
