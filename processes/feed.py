@@ -71,6 +71,8 @@ LIFECYCLE: Channel = "market_lifecycle_v2"
 TRADES: Channel = "trade"
 TICK_NS = NS_PER_S // 2
 STATUS_EVERY_NS = NS_PER_S
+STATUS_AWAY_NS = NS_PER_S // 4  # while nobody answers, so that its return is seen at once ...
+AWAY_PATIENCE_NS = 10 * NS_PER_S  # ... until it is away for longer than a restart takes
 STATUS_TIMEOUT_NS = 2 * NS_PER_S
 NEW_MARKET_NS = 2 * NS_PER_S  # after the stream's word of it, and again: REST does not know it at once
 DISCOVERY_RETRY_NS = 2 * NS_PER_S  # after a listing that could not be read
@@ -96,6 +98,7 @@ class Feed:
         self.discovering = False
         self.next_tick_ns = 0
         self.next_status_ns = 0
+        self.away_since_ns: int | None = None  # since when nobody answers
         self.next_discovery_ns = 0
         self.eager_until_ns = 0  # a new market was told of: discovery hurries
         self.counts = dict.fromkeys(("frames", "bad_frames", "deltas", "trades", "lifecycle_gaps"), 0)
@@ -360,14 +363,27 @@ class Feed:
 
     def _on_status(self, call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:
         self.reads.outcome_of(call, answer)  # to be counted if it is unreadable
-        was_away = self.exchange.checked_wall_ns and not self.exchange.is_open
+        was_asked, was_away = bool(self.exchange.checked_wall_ns), not self.exchange.is_open
         self.exchange.note_status(answer, now.wall_ns)
+        self._hurry_status(isinstance(answer, NoAnswer), now)
         if not was_away or not self.exchange.is_open:
             return []
-        self.next_discovery_ns = now.mono_ns
+        self.reads.forget_failures()
+        if was_asked:
+            self.next_discovery_ns = now.mono_ns
         if self.exchange.stream_up:
             return []
         return [StreamReset(stream=STREAM, reason="the exchange is back")]  # ends the pause between two tries
+
+    def _hurry_status(self, is_away: bool, now: Now) -> None:
+        if not is_away:
+            self.away_since_ns = None
+            return
+        self.away_since_ns = self.away_since_ns or now.mono_ns
+        if now.mono_ns - self.away_since_ns < AWAY_PATIENCE_NS:
+            self.next_status_ns = min(self.next_status_ns, now.mono_ns + STATUS_AWAY_NS)
+            self.next_tick_ns = min(self.next_tick_ns, self.next_status_ns)
+            self.reads.hurry("status", self.next_status_ns)
 
     def _look_at(self, ticker: str, chosen: bool) -> None:
         def then(call: Call[Any], answer: Answer | NoAnswer, now: Now) -> list[Effect]:

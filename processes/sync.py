@@ -68,7 +68,7 @@ FIRST_ROUND_NS = 3 * NS_PER_S  # a calibration asks for one sooner, and the bala
 FIRST_LOOK_BACK_NS = 600 * NS_PER_S
 OVERLAP_NS = 60 * NS_PER_S
 LIMITS_EVERY_NS = 3_600 * NS_PER_S
-LIMITS_RETRY_NS = NS_PER_S
+LIMITS_RETRY_NS, LIMITS_RETRY_MAX_NS = NS_PER_S // 8, 4 * NS_PER_S  # a first failure is often a restart, and short
 LOOKUP_PAUSE_NS = 500 * NS_PER_MS
 READINGS_MAX = 32  # side by side; one more is refused, and asked again by who needs it
 VANISHED_PER_ROUND = 5  # markets whose settlement is looked for by name
@@ -96,6 +96,7 @@ class Sync:
         self.in_round = False
         self.next_round_ns = 0
         self.next_limits_ns = 0
+        self.limits_retry_ns = LIMITS_RETRY_NS
         self.since_wall_ns = 0
         self.number = 0
         self.seen: tuple[Difference, ...] = ()  # in the last complete round
@@ -206,7 +207,8 @@ class Sync:
         if not self.in_round and (self.waiting or now.mono_ns >= self.next_round_ns):
             self._begin_round()
         effects = self.readings.send(now) + self._said()
-        wake_ns = min(self.readings.wake_ns(now) or now.mono_ns + TICK_NS, now.mono_ns + TICK_NS)
+        tick_ns = now.mono_ns + TICK_NS
+        wake_ns = min(self.readings.wake_ns(now) or tick_ns, self.next_limits_ns, tick_ns)
         return [*effects, WakeAt(mono_ns=wake_ns)]
 
     def _said(self) -> list[Effect]:
@@ -387,8 +389,10 @@ class Sync:
             costs = yield calls.endpoint_costs()
         except ReadFailed as failed:
             self._fault(failed, "rate limits")
-            self.next_limits_ns = self.now.mono_ns + LIMITS_RETRY_NS
+            self.next_limits_ns = self.now.mono_ns + self.limits_retry_ns
+            self.limits_retry_ns = min(2 * self.limits_retry_ns, LIMITS_RETRY_MAX_NS)
             return
+        self.limits_retry_ns = LIMITS_RETRY_NS
         message = rate_limits(limits, costs, self.now)
         self.readings.queue.budget = budget_of(message, self.now, read_percent=PROCESSES["sync"].read_share)
         self.outbox.append(Publish(topic="rate_limits", message=message))

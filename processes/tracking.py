@@ -217,9 +217,9 @@ class Tracking:
         return effects
 
     def _on_exchange(self, exchange: Exchange) -> list[Effect]:
-        """Try the stream again at once when a shard is back; its pause between two tries may be long by now."""
+        """Try the stream again at once when a shard is there; its pause between two tries may be long by now."""
         is_back = exchange.reachable and exchange.exchange_active
-        was_away = not self.shards_open.get(exchange.shard, True)
+        was_away = not self.shards_open.get(exchange.shard, False)
         self.shards_open[exchange.shard] = is_back
         if not (is_back and was_away) or self.stream_up:
             return []

@@ -2,7 +2,8 @@
 
 Urgent ones go first, the same read waits only once, and the queue is bounded by what there is to ask. A read whose
 bucket is empty (the balance has one of its own) does not hold up the reads of other buckets. A read that failed is sent
-again no sooner than a second later, however often it is asked for. Answers that nobody can read are counted and logged.
+again no sooner than a second later, however often it is asked for, unless its asker knows better. Answers that nobody
+can read are counted and logged.
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ class ReadQueue:
             self._waiting = {name: waiting, **self._waiting}
         else:
             self._waiting[name] = waiting
+
+    def hurry(self, name: str, at_ns: int) -> None:
+        """Let a read that has just failed be sent again as soon as this."""
+        self._not_before_ns[name] = min(at_ns, self._not_before_ns.get(name, at_ns))
+
+    def forget_failures(self) -> None:
+        """Let every read that failed be sent again at once: the cause is over."""
+        self._not_before_ns.clear()
 
     def __contains__(self, name: str) -> bool:
         return name in self._waiting or name in self._under_way

@@ -75,6 +75,8 @@ class Campaign:
                 self._play(striker, watch)
             except (NotRecovered, AssertionError, Failure, OSError) as error:
                 self.report.findings.append(f"{type(error).__name__}: {error}")
+            except KeyboardInterrupt:
+                self.report.findings.append("interrupted: what is told below was not compared at the end")
             self._sum_up(striker)
         return self.report
 

@@ -351,6 +351,22 @@ def test_an_exchange_that_does_not_answer_is_unreachable_and_asked_on_and_on() -
     assert status.timeout_ns == 2 * NS_PER_S
 
 
+def test_a_restart_of_the_exchange_costs_a_quarter_second_and_a_long_outage_few_calls() -> None:
+    stage = Stage()
+    stage.quote(CENT)
+    stage.faults += [lose("/exchange/status"), lose("/markets")]
+    feed = run_feed(stage)
+    stage.pass_time(3)
+    assert feed.paths().count("/exchange/status") >= 10
+    stage.faults.clear()
+    stage.until(lambda: is_tradable(feed, CENT), 0.8)
+    stage.faults.append(lose("/exchange/status"))
+    stage.pass_time(12)
+    before = feed.paths().count("/exchange/status")
+    stage.pass_time(20)
+    assert feed.paths().count("/exchange/status") - before <= 20
+
+
 def test_a_refused_key_is_told_apart_from_no_answer() -> None:
     stage, feed = running()
     stage.faults.append(refuse("/exchange/status", 403, b'{"error":{"code":"forbidden"}}'))

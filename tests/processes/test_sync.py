@@ -352,6 +352,18 @@ def test_the_tier_is_read_once_and_told() -> None:
     assert (limits.tier, limits.read_refill_per_s, limits.read_capacity) == ("basic", 200, 600)
 
 
+def test_the_tier_is_read_soon_after_a_short_outage_and_asked_for_seldom_in_a_long_one() -> None:
+    stage = Stage(rate_limits=False)
+    stage.faults.append(lose("/account/limits"))
+    sync = stage.run_core("sync", Sync(), Settings())
+    stage.pass_time(1)
+    assert sync.paths().count("/account/limits") >= 3
+    stage.pass_time(60)
+    assert sync.paths().count("/account/limits") <= 25
+    stage.faults.clear()
+    stage.until(lambda: sync.said(RateLimits), 4.5)
+
+
 # --- drift ---
 
 

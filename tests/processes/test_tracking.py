@@ -370,6 +370,17 @@ def test_a_lost_stream_is_tried_at_once_when_a_shard_is_back(back: bool) -> None
     assert [type(effect) for effect in desk.tracking.effects].count(StreamReset) == back
 
 
+def test_a_stream_that_failed_at_start_is_tried_at_once_at_the_first_word_of_the_exchange() -> None:
+    desk = Desk().open()
+    desk.stage.cut("tracking", "private", reconnect=False)
+    desk.stage.pass_time(0.1)
+    desk.stage.send(
+        "tracking", Exchange(shard=0, reachable=True, exchange_active=True, trading_active=True, stream_up=True)
+    )
+    desk.stage.pass_time(1)
+    assert StreamReset in map(type, desk.tracking.effects)
+
+
 def test_a_refused_private_stream_is_our_own_fault() -> None:
     desk = Desk().open()
     desk.stage.send("tracking", StreamDown(stream="private", reason="HTTP 401", status=401))
