@@ -110,10 +110,10 @@ class Campaign:
         if each.freeze is not None:
             striker.freeze(each.freeze)
         watch.listen(each.pause_s)
-        if each.hold is not None:
-            striker.fault(each.hold)
+        hold = None if each.hold is None else striker.fault(each.hold)
         watch.story.clear()
-        kills = [striker.kill(victim, each.hold is not None and not i) for i, victim in enumerate(each.victims)]
+        first, *others = each.victims
+        kills = [striker.kill(first, hold), *map(striker.kill, others)]
         watch.listen(each.aftermath_s)
         return kills
 

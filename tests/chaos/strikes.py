@@ -15,8 +15,9 @@ from common import clock
 from common.cli.supervision import open_pid
 from common.paper.control import FaultList
 from common.paper.fault_catalogue import Action, AnyFault, kind_of
+from common.paper.fault_rules import Row
 from tests.chaos.faults import ENDS
-from tests.chaos.plan import SUPERVISORD, WRITE_ENDS, Freeze
+from tests.chaos.plan import SUPERVISORD, Freeze
 from tests.chaos.watch import Watch
 from tests.system.group import RUN, Group
 from tests.waiting import wait_for
@@ -52,14 +53,11 @@ class Striker:
 
     # --- kills ---
 
-    def kill(self, victim: str, waits_for_write: bool) -> Kill:
-        """Kill a process, if asked for as soon as a write is held at the exchange."""
+    def kill(self, victim: str, hold: int | None = None) -> Kill:
+        """Kill a process; if a fault is named, as soon as the exchange says that it keeps a write waiting by it."""
         pid = self._pid(victim)
-        if waits_for_write:
-            self.watch.until(lambda: self.watch.writes_under_way() > 0, _WRITE_S)
-        else:
-            self.watch.pump(0)
-        mid_request = self.watch.writes_under_way() > 0 and victim in (*WRITE_ENDS, SUPERVISORD)
+        mid_request = hold is not None and self.watch.until(lambda: self._is_in_effect(hold), _WRITE_S)
+        self.watch.pump(0)
         if victim == SUPERVISORD:
             self._kill_supervisord(pid)
         else:
@@ -67,8 +65,6 @@ class Striker:
         at_ns = clock.mono_ns()
         self.kills[victim] += 1
         self.mid_request[victim] += mid_request
-        if victim in WRITE_ENDS or victim == SUPERVISORD:
-            self.watch.forget_writes()
         return Kill(victim, pid, at_ns, mid_request)
 
     def _pid(self, victim: str) -> int:
@@ -121,12 +117,20 @@ class Striker:
 
     # --- faults ---
 
-    def fault(self, fault: AnyFault) -> None:
-        """Ask the exchange for a fault; an action that finds nothing to act on is refused, and not counted."""
+    def fault(self, fault: AnyFault) -> int | None:
+        """Ask the exchange for a fault, return its id; an action that finds nothing to act on is refused: None."""
         path = "/actions" if isinstance(fault, Action) else "/faults"
-        if self._control("POST", path, fault):
-            self.asked[kind_of(fault)] += 1
-            self.has_faults = True
+        body = self._control("POST", path, fault)
+        if not body:
+            return None
+        self.asked[kind_of(fault)] += 1
+        self.has_faults = True
+        return msgspec.json.decode(body, type=Row).id
+
+    def _is_in_effect(self, fault: int) -> bool:
+        body = self._control("GET", "/faults")
+        rows = msgspec.json.decode(body, type=FaultList).faults if body else []
+        return any(row.id == fault and row.injected for row in rows)
 
     def clear(self) -> None:
         """End every fault, and count which of them took effect."""

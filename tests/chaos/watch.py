@@ -9,14 +9,12 @@ import msgspec
 from common import clock
 from common.bus.run_dir import RunDir
 from common.bus.tap import Tap
-from common.clock import NS_PER_MS, NS_PER_S
+from common.clock import NS_PER_S
 from common.messages import Heartbeat, Order, OrderState, State, TraderState
 
 _POLL_MS = 20
-_UNDER_WAY = (OrderState.PENDING, OrderState.AMENDING, OrderState.CANCELLING)
 _AT_THE_EXCHANGE = (OrderState.RESTING, OrderState.FILLED)
 _TRADING = (State.READY, State.ACTING)
-_HELD_NS = 40 * NS_PER_MS  # a write that got no answer for as long is held at the exchange
 
 
 class Watch:
@@ -31,7 +29,6 @@ class Watch:
         self.trading_ns = 0  # since when it trades
         self.acknowledged_ns = 0  # when the newest order was acknowledged ...
         self.decided_ns = 0  # ... and when it was decided
-        self._writes: dict[str, int] = {}  # client order id -> when its present write was first heard of
 
     def __enter__(self) -> Watch:
         return self
@@ -84,22 +81,9 @@ class Watch:
             self.story.append((clock.mono_ns(), words))
 
     def _on_order(self, order: Order, now_ns: int) -> None:
-        if order.state in _UNDER_WAY:
-            self._writes.setdefault(order.client_order_id, now_ns)
-        else:
-            self._writes.pop(order.client_order_id, None)
         if order.state in _AT_THE_EXCHANGE and order.order_id and order.decided_mono_ns > self.decided_ns:
             self.decided_ns = order.decided_mono_ns
             self.acknowledged_ns = order.answered_mono_ns or now_ns
-
-    def writes_under_way(self) -> int:
-        """Return how many writes wait for an answer for so long that they must be at the exchange."""
-        now_ns = clock.mono_ns()
-        return sum(now_ns - since_ns > _HELD_NS for since_ns in self._writes.values())
-
-    def forget_writes(self) -> None:
-        """Forget what was under way: the life that could tell of it is over."""
-        self._writes.clear()
 
     def trades_since(self, since_ns: int) -> bool:
         """Say whether the trader trades, and a later order, decided in this state, is acknowledged."""
