@@ -182,7 +182,8 @@ class Status:
         if sync.error:
             self._act(sync.sent_wall_ns, "state_sync", sync.error, sync.duration_s, success=False)
             return
-        words = "positions synced" if not sync.differences else f"{len(sync.differences)} differences"
+        count = len(sync.differences)
+        words = f"{count} difference{'s' * (count > 1)}" if count else "positions synced"
         self._act(sync.sent_wall_ns, "state_sync", words, sync.duration_s, success=not sync.differences)
 
     # --- where we are ---

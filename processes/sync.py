@@ -58,7 +58,7 @@ from common.messages import (
 )
 from common.registry import PROCESSES
 from common.settings import Settings
-from common.trading.drift import Ours, Theirs, differences
+from common.trading.drift import Ours, Theirs, compare
 from common.units import format_dollars
 
 TICK_NS = NS_PER_S
@@ -276,7 +276,7 @@ class Sync:
         return tuple(self.payouts.values())
 
     def _round_complete(self, picture: Picture, reason: str) -> Done:
-        found = differences(
+        comparison = compare(
             self.ours,
             Theirs(
                 positions=picture.positions, resting=picture.resting, fills=picture.fills,
@@ -284,6 +284,7 @@ class Sync:
                 as_of_wall_ns=picture.as_of_wall_ns,
             ),
         )  # fmt: skip
+        found = comparison.found
         confirmed = tuple(row for row in found if row in self.seen)
         if len(confirmed) < len(found):
             self.next_round_ns = min(self.next_round_ns, self.now.mono_ns + CONFIRM_AFTER_NS)
@@ -294,7 +295,7 @@ class Sync:
         self.last_complete = self._publish(
             picture, reason, complete=True, found=confirmed or found, confirmed=bool(confirmed)
         )
-        return Done(success=True, detail=f"{len(found)} differences" if found else "in agreement")
+        return Done(success=True, detail=comparison.words())
 
     def _round_moved(self, picture: Picture, reason: str) -> Done:
         """Tell what certainly happened; there is nothing to compare with."""

@@ -12,6 +12,7 @@ from common.messages import CauseKind, State
 
 READY_S = 60.0  # calibration's own deadline; a free machine needs about five
 _POLL_S = 0.25
+_SETTLE_S = 2.0  # heartbeats come twice a second: what they say of the time before READY is soon replaced
 _RESTING = (State.READY, State.ACTING, State.IDLE, State.HALTED)  # states that nothing but the operator leaves at once
 _TOLD_AT_ONCE = (CauseKind.OPERATOR, CauseKind.UNAUTHORISED, CauseKind.EXCHANGE_UNREACHABLE)
 
@@ -27,6 +28,7 @@ class Readiness:
 def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
     """Return as soon as the trader is READY, or a cause stands that may not go away by itself, or time is up."""
     deadline_s = time.monotonic() + READY_S
+    settled_s = 0.0
     text, waits_for = "", "the status process does not answer"
     while time.monotonic() < deadline_s:
         _raise_if_misconfigured(config, supervisor)
@@ -38,7 +40,9 @@ def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
         text, facts = status.text, facts_of(status)
         waits_for = judge(facts)
         if facts.state_machine.current_state in _RESTING or _is_held_up(facts):
-            return Readiness(text, waits_for)
+            settled_s = settled_s or time.monotonic() + _SETTLE_S
+            if all(service.status == "healthy" for service in facts.services.values()) or time.monotonic() > settled_s:
+                return Readiness(text, waits_for)
         time.sleep(_POLL_S)
     return Readiness(text, f"not READY after {READY_S:.0f} s: {waits_for}")
 

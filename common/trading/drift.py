@@ -8,6 +8,7 @@ and our books follow when they hear of its settlement row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -127,41 +128,67 @@ def _held(position: Position) -> tuple[int, int, bool]:
     return position.position_e2, position.last_fill_number, position.settled
 
 
-def differences(ours: Ours, theirs: Theirs) -> tuple[Difference, ...]:
-    """Return every item that stood still and differs."""
-    return (
+class Comparison(NamedTuple):
+    """What a comparison found."""
+
+    found: tuple[Difference, ...]  # items that stood still and differ
+    undecided: int  # items that differ, and moved while the picture was taken, or whose owner has no word yet
+
+    def words(self) -> str:
+        """Say it to whoever asked for the comparison."""
+        count = len(self.found)
+        said = f"{count} difference{'s' * (count > 1)}" if count else "in agreement"
+        return f"{said}; {self.undecided} that move could not be compared" if self.undecided else said
+
+
+def compare(ours: Ours, theirs: Theirs) -> Comparison:
+    """Compare every item of ours with theirs."""
+    results = [
         *_position_differences(ours, theirs),
         *_cash_differences(ours, theirs),
         *_order_differences(ours, theirs),
-    )
+    ]
+    found = tuple(result for result in results if result is not None)
+    return Comparison(found, undecided=len(results) - len(found))
 
 
-def _position_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
+# Each of the three yields a difference, or None for one that cannot be told from news that is under way.
+
+
+def _position_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference | None]:
     rows = {row.ticker: row for row in theirs.positions}
     settled = {row.ticker for row in theirs.settlements}
     moved = {fill.ticker for fill in theirs.fills if theirs.moved(fill.exchange_wall_ns)}
     for ticker in sorted(ours.positions.keys() | rows.keys()):
         mine, row = ours.positions.get(ticker), rows.get(ticker)
         ours_e2, theirs_e2 = mine.position_e2 if mine else 0, row.position_e2 if row else 0
-        if ours_e2 == theirs_e2 or ticker in moved:
+        if ours_e2 == theirs_e2:
             continue
         if row is None and (ticker in settled or ticker in ours.over):
             continue  # it left the list because it was paid out
         account = ours.accounts.get(row.shard if row else mine.shard if mine else 0)
-        if account is None or not account.known or not ours.is_still("position", ticker, theirs.sent_mono_ns):
-            continue
-        yield Difference(kind="position", key=ticker, ours=str(ours_e2), exchange=str(theirs_e2))
+        is_known = account is not None and account.known
+        if is_known and ticker not in moved and ours.is_still("position", ticker, theirs.sent_mono_ns):
+            yield Difference(kind="position", key=ticker, ours=str(ours_e2), exchange=str(theirs_e2))
+        else:
+            yield None
 
 
-def _cash_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
+def _cash_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference | None]:
     moved = {fill.shard for fill in theirs.fills if theirs.moved(fill.exchange_wall_ns)}
     for shard, theirs_e6 in sorted(theirs.cash_usd_e6.items()):
         account = ours.accounts.get(shard)
-        if account is None or not account.known or shard in moved or _awaits_payout(ours, theirs, shard):
+        if account is None or not account.known:
+            yield None
             continue
         ours_e6 = account.cash_usd_e6
-        if ours_e6 != theirs_e6 and ours.is_still("account", str(shard), theirs.sent_mono_ns):
+        if ours_e6 == theirs_e6:
+            continue
+        is_moving = shard in moved or _awaits_payout(ours, theirs, shard)
+        if not is_moving and ours.is_still("account", str(shard), theirs.sent_mono_ns):
             yield Difference(kind="cash", key=str(shard), ours=str(ours_e6), exchange=str(theirs_e6))
+        else:
+            yield None
 
 
 def _awaits_payout(ours: Ours, theirs: Theirs, shard: int) -> bool:
@@ -170,17 +197,20 @@ def _awaits_payout(ours: Ours, theirs: Theirs, shard: int) -> bool:
     return any(position is not None and position.position_e2 and not position.settled for position in paid)
 
 
-def _order_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference]:
+def _order_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference | None]:
     listed = {row.order_id for row in theirs.resting}
     known: set[str] = set()
     for ticker, orders in sorted(ours.orders.items()):
         is_still = ours.is_still("orders", ticker, theirs.sent_mono_ns)
         for order in orders.orders:
             known.update((order.order_id, order.client_order_id))
-            if is_still and order.order_id and order.state in _SURELY_RESTING and order.order_id not in listed:
-                yield Difference(kind="order", key=order.order_id, ours=f"resting in {ticker}", exchange="not resting")
+            if not order.order_id or order.state not in _SURELY_RESTING or order.order_id in listed:
+                continue
+            found = Difference(kind="order", key=order.order_id, ours=f"resting in {ticker}", exchange="not resting")
+            yield found if is_still else None
     for row in sorted(theirs.resting, key=lambda row: row.order_id):
         if row.order_id in known or (row.client_order_id and row.client_order_id in known):
             continue
-        if ours.is_still("orders", row.ticker, theirs.sent_mono_ns) and not theirs.moved(row.updated_wall_ns):
-            yield Difference(kind="order", key=row.order_id, ours="not known", exchange=f"resting in {row.ticker}")
+        is_still = ours.is_still("orders", row.ticker, theirs.sent_mono_ns) and not theirs.moved(row.updated_wall_ns)
+        found = Difference(kind="order", key=row.order_id, ours="not known", exchange=f"resting in {row.ticker}")
+        yield found if is_still else None

@@ -113,7 +113,7 @@ class RulePolicy:
     observation_layout = TOP.layout
     action_layout = FREE.layout
 
-    def __init__(self, flat_s: int = 10) -> None:
+    def __init__(self, flat_s: int = InferenceSettings().rule_flat_s) -> None:
         # Flat again: whoever filled us knew more; at once again would only pay them faster.
         self._flat_ns = flat_s * NS_PER_S
         self._memory: dict[str, _Memory] = {}

@@ -181,10 +181,10 @@ def test_control_does_not_wait_for_a_long_burst_at_the_main_door(tmp_path: Path)
             wait_for(lambda: mono_ns() - started_ns > 2 * NS_PER_MS)
 
         steps.append(cancel_while_the_core_takes_its_time)
-        given = found.until(Asked)
-        doors = [item.door for item in given if isinstance(item, Asked)]
-        assert doors[:3] == ["main", "control", "main"]
-        assert len(doors) > 3
+        doors: list[str] = []
+        while len(doors) < 51:  # the burst may still be on its way when the first turn begins
+            doors += [item.door for item in found.until(Asked) if isinstance(item, Asked)]
+        assert doors == ["main", "control", *["main"] * 49]
 
 
 def test_record_is_on_disk_before_the_effects_after_it(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_fills_syncs_settlements_and_cash_are_told() -> None:
         f"fill_processed: {TICKER} SELL 15@42¢",
         f"fill_processed: {TICKER} SELL 15@42¢ (+$3.45)",
         "state_sync: positions synced (1.2s)",
-        "state_sync: 1 differences (1.2s) ✗",
+        "state_sync: 1 difference (1.2s) ✗",
         "state_sync: HTTP 503 (1.2s) ✗",
         f"settlement: {TICKER} 3 settled yes (-$1.50)",
         "external_cash: deposit +$5.00",

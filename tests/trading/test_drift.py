@@ -22,7 +22,7 @@ from common.messages import (
     ReadPosition,
     ReadSettlement,
 )
-from common.trading.drift import Ours, Theirs, differences
+from common.trading.drift import Ours, Theirs, compare
 
 SENT_NS = 100 * NS_PER_S
 LONG_AGO_NS = 10 * NS_PER_S
@@ -61,8 +61,14 @@ def settlement(ticker: str) -> ReadSettlement:
     return ReadSettlement(ticker=ticker, result="yes", revenue_usd_e6=1_000_000, fee_usd_e6=0)
 
 
+def differences(books: Ours, seen: Theirs) -> tuple[Difference, ...]:
+    return compare(books, seen).found
+
+
 def test_equal_books_have_no_differences() -> None:
-    assert differences(ours(A=100, B=0), theirs(positions={"A": 100, "C": 0})) == ()
+    comparison = compare(ours(A=100, B=0), theirs(positions={"A": 100, "C": 0}))
+    assert comparison == ((), 0)
+    assert comparison.words() == "in agreement"
 
 
 @pytest.mark.parametrize(("mine", "listed"), [({"A": 100}, {"A": 200}), ({"A": 100}, {}), ({}, {"A": 200})])
@@ -73,7 +79,9 @@ def test_a_position_that_differs_is_told(mine: dict[str, int], listed: dict[str,
 
 def test_what_changed_while_it_was_read_or_just_before_is_not_compared() -> None:
     books = ours(A=100, at_ns=SENT_NS - NS_PER_S)
-    assert differences(books, theirs(cash_usd_e6=1, positions={})) == ()
+    comparison = compare(books, theirs(cash_usd_e6=1, positions={}))
+    assert comparison == ((), 2)
+    assert comparison.words() == "in agreement; 2 that move could not be compared"
 
 
 def test_marks_that_move_are_no_change() -> None:
@@ -85,7 +93,10 @@ def test_marks_that_move_are_no_change() -> None:
 
 def test_a_fill_that_the_exchange_just_made_excuses_its_market_and_the_cash() -> None:
     seen = theirs(cash_usd_e6=1, positions={"A": 200, "B": 200}, fills=(fill("A", AS_OF_NS - NS_PER_S),))
-    assert [row.key for row in differences(ours(A=100, B=100), seen)] == ["B"]
+    comparison = compare(ours(A=100, B=100), seen)
+    assert [row.key for row in comparison.found] == ["B"]
+    assert comparison.undecided == 2
+    assert comparison.words() == "1 difference; 2 that move could not be compared"
     older = msgspec.structs.replace(seen, fills=(fill("A", AS_OF_NS - 3 * NS_PER_S),))
     assert len(differences(ours(A=100, B=100), older)) == 3
 
