@@ -36,12 +36,12 @@ from common.trading.restoring import take_back
 
 RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
 EVENTS_IN_CHECKPOINT = 1_000  # per topic
-ORDERS_KEPT = 20_000  # whose client order ids and filled counts are remembered
+ORDERS_KEPT = 5_000  # whose client order ids and filled counts are remembered
 WAITING_MAX = 10_000  # fills kept while the books wait for their opening
 CONTAINED_NS = 300 * NS_PER_S  # what the exchange stamped so long before an opening is certainly contained in it
 LATE_FILL_NS = 1_800 * NS_PER_S  # a fill that comes to light so long after its market's payout is an old one
 FORGET_NS = 3_600 * NS_PER_S  # after its payout a market is dropped; the account keeps what it came to
-SETTLED_KEPT = 20_000  # markets of which it is remembered that they were paid out
+SETTLED_KEPT = 5_000  # markets of which it is remembered that they were paid out
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):

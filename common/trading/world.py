@@ -99,7 +99,7 @@ class World:
         return bool(self._true_since_ns)
 
     def forget(self, topic: str, key: str) -> None:
-        """Drop a state that nobody vouches for any more."""
+        """Drop a state that nobody vouches for any more; what we hold or have resting stays until we hear its end."""
         if topic == "book":
             self.books.pop(key, None)
         elif topic == "market":
@@ -108,6 +108,10 @@ class World:
             self.exchanges.pop(int(key), None)
         elif topic == "account":
             self.accounts.pop(int(key), None)
+        elif topic == "position" and key in self.positions and not self.positions[key].position_e2:
+            del self.positions[key]
+        elif topic == "open_orders" and key in self.orders and not self.orders[key].orders:
+            del self.orders[key]
 
     # --- questions ---
 

@@ -246,6 +246,21 @@ class Bus:
                 del reader.heard[topic, key]
                 self.town.put(reader, fx.SubjectStale(topic=topic, key=key))
 
+    def retire(self, node: Node, effect: fx.Retire) -> None:
+        """Repeat a state no longer: for those who have heard of it, it goes stale after a while."""
+        name, session = (effect.topic, effect.key), node.session
+        node.retained.pop(name, None)
+
+        def go_stale() -> None:
+            if node.session == session and name in node.retained:
+                return  # it is published again
+            for reader in self.town.living():
+                if reader.heard.get(name) == session:
+                    del reader.heard[name]
+                    self.town.put(reader, fx.SubjectStale(topic=effect.topic, key=effect.key))
+
+        self.town.timeline.after(STALE_NS, go_stale)
+
     def beat(self) -> None:
         """Let every process show that it lives; only status looks at that."""
         now = self.town.timeline.local

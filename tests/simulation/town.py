@@ -75,7 +75,7 @@ class Town:
             fx.WakeAt: self._wake_at,
             fx.Latch: self._latch,
             fx.Log: lambda node, effect: None,
-            fx.Retire: lambda node, effect: node.retained.pop((effect.topic, effect.key), None),
+            fx.Retire: self.bus.retire,
             fx.Die: self._die,
         }
 

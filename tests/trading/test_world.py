@@ -1,0 +1,41 @@
+"""World: what the coordinator keeps of what others told, and what it lets go of."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.effects import SubjectStale
+from common.messages import Message, OpenOrder, OpenOrders, OrderState, Position
+from common.settings import Settings
+from common.trading.world import World
+
+TICKER = "KXTEST-1"
+RESTING = OpenOrder(
+    client_order_id="t2-1", order_id="o1", side="bid", price_e4=5_000, remaining_e2=100, state=OrderState.RESTING
+)
+
+
+@pytest.mark.parametrize(
+    ("topic", "told", "is_kept"),
+    [
+        ("position", Position(ticker=TICKER, position_e2=-300), True),
+        ("position", Position(ticker=TICKER, position_e2=0), False),
+        ("open_orders", OpenOrders(ticker=TICKER, orders=(RESTING,)), True),
+        ("open_orders", OpenOrders(ticker=TICKER), False),
+    ],
+)
+def test_of_a_market_that_nobody_tells_of_only_what_we_hold_or_have_resting_is_kept(
+    topic: str, told: Message, is_kept: bool
+) -> None:
+    world = World(Settings().limits, 20)
+    world.note(told)
+    world.note(SubjectStale(topic=topic, key=TICKER))
+    assert (TICKER in world.positions or TICKER in world.orders) == is_kept
+
+
+def test_what_was_never_told_cannot_be_forgotten() -> None:
+    world = World(Settings().limits, 20)
+    for topic in ("position", "open_orders", "book", "market"):
+        world.note(SubjectStale(topic=topic, key=TICKER))
+    assert not world.positions
+    assert not world.orders
