@@ -26,7 +26,10 @@ class Readiness:
 
 
 def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
-    """Return as soon as the trader is READY, or a cause stands that may not go away by itself, or time is up."""
+    """Return as soon as the trader is READY, or a cause stands that may not go away by itself, or time is up.
+
+    Services that are not healthy then have a moment to say that they are by now.
+    """
     deadline_s = time.monotonic() + READY_S
     settled_s = 0.0
     text, waits_for = "", "the status process does not answer"
@@ -44,7 +47,7 @@ def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
             if all(service.status == "healthy" for service in facts.services.values()) or time.monotonic() > settled_s:
                 return Readiness(text, waits_for)
         time.sleep(_POLL_S)
-    return Readiness(text, f"not READY after {READY_S:.0f} s: {waits_for}")
+    return Readiness(text, waits_for and f"not READY after {READY_S:.0f} s: {waits_for}")
 
 
 def judge(facts: StatusFacts) -> str:

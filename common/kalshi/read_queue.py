@@ -56,7 +56,7 @@ class ReadQueue:
 
     def hurry(self, name: str, at_ns: int) -> None:
         """Let a read that has just failed be sent again as soon as this."""
-        self._not_before_ns[name] = min(at_ns, self._not_before_ns.get(name, at_ns))
+        self._not_before_ns[name] = at_ns
 
     def forget_failures(self) -> None:
         """Let every read that failed be sent again at once: the cause is over."""

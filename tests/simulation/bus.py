@@ -240,9 +240,11 @@ class Bus:
                 self.town.put(other, fx.PeerUp(process=node.name, session=node.session))
                 self._send_states(node, other)
 
-    def _go_stale(self, session: str) -> None:
+    def _go_stale(self, session: str, only: tuple[str, str] | None = None) -> None:
+        """Tell every reader that what a session told, or one state of it, is out of date."""
         for reader in self.town.living():
-            for topic, key in [subject for subject, told in reader.heard.items() if told == session]:
+            stale = [subject for subject, told in reader.heard.items() if told == session and only in (None, subject)]
+            for topic, key in stale:
                 del reader.heard[topic, key]
                 self.town.put(reader, fx.SubjectStale(topic=topic, key=key))
 
@@ -252,12 +254,8 @@ class Bus:
         node.retained.pop(name, None)
 
         def go_stale() -> None:
-            if node.session == session and name in node.retained:
-                return  # it is published again
-            for reader in self.town.living():
-                if reader.heard.get(name) == session:
-                    del reader.heard[name]
-                    self.town.put(reader, fx.SubjectStale(topic=effect.topic, key=effect.key))
+            if node.session != session or name not in node.retained:  # else it is published again
+                self._go_stale(session, only=name)
 
         self.town.timeline.after(STALE_NS, go_stale)
 
