@@ -141,7 +141,7 @@ class InferenceSettings(Section, frozen=True, kw_only=True):
     throttle_ms: Natural = 250  # per market
     idle_decision_ms: Positive = 1_000  # a quiet market is decided on as often
     refusal_pause_ms: Natural = 1_000  # per market, after an action was refused
-    rule_flat_s: Natural = 10  # the rule policy, once flat again; up to eight times as long after losses
+    rule_haste: Positive = 1  # the rule policy waits as many times shorter, to trade, cancel and take more often
     breaker_errors: Positive = 10  # policy errors in a row that take a market off
     breaker_s: Positive = 300
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import select
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -91,7 +91,6 @@ class Probe:
         assert isinstance(key, rsa.RSAPrivateKey)
         self._key = key
         self._connection = http.client.HTTPConnection(urlsplit(ready["rest"]).netloc, timeout=20)
-        self._orders = 0
 
     def headers(self, method: str, path: str, skew_ms: int = 0) -> dict[str, str]:
         """Sign a request; `path` is from the host's root, without query."""
@@ -115,7 +114,6 @@ class Probe:
 
     def order(self, ticker: str, side: str, count: str, price: str, **more: Any) -> Json:
         """Create an order that must be accepted; return the answer."""
-        self._orders += 1
         body = {
             "ticker": ticker,
             "side": side,
@@ -123,7 +121,7 @@ class Probe:
             "price": price,
             "time_in_force": "good_till_canceled",
             "self_trade_prevention_type": "taker_at_cross",
-            "client_order_id": f"probe-{os.getpid()}-{id(self)}-{self._orders}",
+            "client_order_id": f"probe-{uuid.uuid4()}",
             **more,
         }
         status, answer = self.call("POST", "/portfolio/events/orders", body)

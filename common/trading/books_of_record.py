@@ -34,9 +34,10 @@ from common.trading.event_log import EventLog
 from common.trading.positions import Booked, Holding, Ledger, LedgerFill, LedgerState
 from common.trading.restoring import take_back
 
-RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
-EVENTS_IN_CHECKPOINT = 1_000  # per topic
-ORDERS_KEPT = 5_000  # whose client order ids and filled counts are remembered
+RECORDS_MAX = 1_000  # then the journal is replaced by a checkpoint; reading it back takes a twentieth of a second
+EVENTS_IN_CHECKPOINT = 500  # per topic
+SELDOM_KEPT = 500  # events of a topic that says little
+ORDERS_KEPT = 3_000  # whose client order ids and filled counts are remembered
 WAITING_MAX = 10_000  # fills kept while the books wait for their opening
 CONTAINED_NS = 300 * NS_PER_S  # what the exchange stamped so long before an opening is certainly contained in it
 LATE_FILL_NS = 1_800 * NS_PER_S  # a fill that comes to light so long after its market's payout is an old one
@@ -114,10 +115,10 @@ class BooksOfRecord:
     def __init__(self, records: Iterable[bytes] = ()) -> None:
         self.ledger = Ledger()
         self.fills: EventLog[Fill] = EventLog("fill")
-        self.settlements: EventLog[Settlement] = EventLog("settlement")
-        self.externals: EventLog[External] = EventLog("external")
+        self.settlements: EventLog[Settlement] = EventLog("settlement", SELDOM_KEPT)
+        self.externals: EventLog[External] = EventLog("external", SELDOM_KEPT)
         self.account_orders: EventLog[AccountOrder] = EventLog("account_order")
-        self.order_groups: EventLog[OrderGroup] = EventLog("order_group")
+        self.order_groups: EventLog[OrderGroup] = EventLog("order_group", SELDOM_KEPT)
         self.client_ids: dict[str, str] = {}  # order id -> client order id
         self.filled_e2: dict[str, int] = {}  # order id -> contracts of its applied fills
         self.opened_wall_ns: dict[int, int] = {}  # shard -> the moment that its opening holds for
@@ -395,7 +396,7 @@ class BooksOfRecord:
 def has_history(holding: Holding) -> bool:
     """Say whether a market ever moved our books; one of which only contained fills are known did not."""
     moved = holding.position_e2 or holding.cost_usd_e6 or holding.realised_usd_e6 or holding.fees_usd_e6
-    return bool(moved or holding.settled is not None or any(holding.fill_numbers.values()))
+    return bool(moved or holding.settled is not None or holding.last_fill_number)
 
 
 def _remember(names: dict[str, Value], key: str, value: Value, kept: int) -> None:

@@ -60,8 +60,11 @@ MAX_SPREAD_TICKS = 2  # to open
 MIN_OPEN_E4, MAX_OPEN_E4 = 1_000, 9_000
 OPEN_CONTRACTS = 3  # the largest opening order
 REVERSE_EVERY, REVERSE_EXTRA_E2 = 4, 2 * QTY_ONE_E2
+# The rule policy's waits, each divided by its haste.
+FLAT_NS = 10 * NS_PER_S
 CANCEL_EVERY, CANCEL_AFTER_NS = 8, 10 * NS_PER_S
 TAKE_EVERY_NS = 120 * NS_PER_S
+
 EXIT_AT_E2, EXIT_AFTER_NS, EXIT_BEFORE_CLOSE_NS = 10 * QTY_ONE_E2, 300 * NS_PER_S, 90 * NS_PER_S
 LOSSES_MAX = 3  # in a row that count: each doubles the breath
 _REPRICE_PAUSE_NS = 1_100 * NS_PER_MS  # execution allows one re-price per second and market
@@ -106,16 +109,19 @@ class RulePolicy:
     which the microprice leans. Holding, it rests the closing side, every fourth time with two contracts more, which
     reverses. It follows the touch by amending, cancels every eighth order after ten seconds, and takes one contract
     every two minutes. At ten contracts, after five minutes, or ninety seconds before the close it exits at any price;
-    in every second market it keeps one contract to settlement.
+    in every second market it keeps one contract to settlement. With haste the first three waits are as many times
+    shorter.
     """
 
     name = "rule"
     observation_layout = TOP.layout
     action_layout = FREE.layout
 
-    def __init__(self, flat_s: int = InferenceSettings().rule_flat_s) -> None:
+    def __init__(self, haste: int = 1) -> None:
         # Flat again: whoever filled us knew more; at once again would only pay them faster.
-        self._flat_ns = flat_s * NS_PER_S
+        self._flat_ns = FLAT_NS // haste
+        self._cancel_after_ns = CANCEL_AFTER_NS // haste
+        self._take_every_ns = TAKE_EVERY_NS // haste
         self._memory: dict[str, _Memory] = {}
         self._grids: dict[tuple[tuple[int, int, int], ...], PriceGrid] = {}
 
@@ -128,7 +134,7 @@ class RulePolicy:
             return self._exit(view, held_e2, exit_reason)
         if self._near_close(view):
             return hold("too near the close to open")
-        if view.now.mono_ns - memory.taken_ns >= TAKE_EVERY_NS:
+        if view.now.mono_ns - memory.taken_ns >= self._take_every_ns:
             return self._take(view, memory)
         return self._rest(view, held_e2, memory)
 
@@ -193,8 +199,8 @@ class RulePolicy:
         if exit_reason or self._near_close(view):
             return Choice(kind=ActionKind.CANCEL, reason=exit_reason or "90 s to the close")
         age_ns = view.now.wall_ns - working.created_wall_ns
-        if memory.orders % CANCEL_EVERY == 0 and age_ns >= CANCEL_AFTER_NS:
-            return Choice(kind=ActionKind.CANCEL, reason="every 8th order lives 10 s")
+        if memory.orders % CANCEL_EVERY == 0 and age_ns >= self._cancel_after_ns:
+            return Choice(kind=ActionKind.CANCEL, reason=f"every {CANCEL_EVERY}th order is cancelled")
         if self._is_off_touch(view, working) and view.now.mono_ns - memory.last_reprice_ns >= _REPRICE_PAUSE_NS:
             memory.last_reprice_ns = view.now.mono_ns
             return Choice(kind=ActionKind.REPRICE, reason="more than a tick off the touch", pricing=Pricing.PASSIVE)
@@ -237,7 +243,7 @@ class RulePolicy:
         memory.takes += 1
         side: Side = "bid" if (memory.takes + ticker_hash(view.ticker)) % 2 else "ask"
         return Choice(
-            kind=ActionKind.PLACE, reason="one contract taken every 120 s", side=side, qty_e2=QTY_ONE_E2,
+            kind=ActionKind.PLACE, reason="takes one contract now and then", side=side, qty_e2=QTY_ONE_E2,
             pricing=Pricing.AGGRESSIVE,
         )  # fmt: skip
 
@@ -275,5 +281,5 @@ class RulePolicy:
 
 POLICIES: dict[str, Callable[[InferenceSettings], Policy]] = {
     "hold": lambda settings: HoldPolicy(),
-    "rule": lambda settings: RulePolicy(settings.rule_flat_s),
+    "rule": lambda settings: RulePolicy(settings.rule_haste),
 }

@@ -6,7 +6,8 @@ and an opening part. Realised profit is before fees; fees are what the fills say
 
 Fills are booked in the order in which they happened, as the exchange does, also one that comes to light late.
 
-Each fill counts once, by its id; a market settles once. After every change each shard obeys, in micro-dollars,
+Each fill counts once, by its id; the ids of an hour of a market's fills are remembered, and what happened before them
+is booked already. A market settles once. After every change each shard obeys, in micro-dollars,
 
     cash + cost + fees - realised == opening + external
 
@@ -15,15 +16,17 @@ or `BrokenInvariant` is raised. All state lives in structs, so that a checkpoint
 
 from __future__ import annotations
 
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
 
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import BrokenInvariant
 from common.messages import Side
 from common.units import PRICE_ONE_E4
 
+IDS_KEPT_NS = 3_600 * NS_PER_S  # of a market: fills that happened so long before its newest are over
 TRADES_KEPT = 50  # of a market: before the oldest of them a fill that comes to light is put, whenever it happened
 
 
@@ -86,7 +89,8 @@ class Holding(msgspec.Struct, kw_only=True):
     last_fill_number: int = 0
     opened_wall_ns: int = 0  # when the position last left zero or changed sign
     settled: SettledTerms | None = None
-    fill_numbers: dict[str, int] = {}  # of every fill ever applied, by its id; 0 = contained in the opening
+    fill_stamps_ns: dict[str, int]  # when each fill happened, by its id, as they came; 0 = contained in the opening
+    booked_until_ns: int = -1  # what happened until then, and is not among those, was booked and its id dropped
     trades: list[Traded] = []  # the latest fills, in the order in which they happened
 
 
@@ -159,7 +163,7 @@ class Ledger:
     def open_position(self, ticker: str, shard: int, position_e2: int, cost_usd_e6: int) -> None:
         """Book a position that was there before our first fill, at the exchange's market exposure."""
         holding = self.holding(ticker, shard)
-        if any(holding.fill_numbers.values()) or holding.position_e2 or holding.cost_usd_e6:
+        if holding.last_fill_number or holding.position_e2 or holding.cost_usd_e6:
             raise BrokenInvariant(f"{ticker}: an opening position on top of one that is booked")
         holding.position_e2 = position_e2
         holding.cost_usd_e6 = cost_usd_e6
@@ -168,7 +172,7 @@ class Ledger:
 
     def know_fill(self, fill_id: str, ticker: str, shard: int) -> None:
         """Remember that a fill is contained in the opening position, so that it is never applied."""
-        self.holding(ticker, shard).fill_numbers.setdefault(fill_id, 0)
+        self.holding(ticker, shard).fill_stamps_ns.setdefault(fill_id, 0)
 
     def describe(self, ticker: str, shard: int, event_ticker: str, series_ticker: str) -> None:
         """Note which event and series a market belongs to."""
@@ -179,21 +183,23 @@ class Ledger:
         """Return a market's holding, an empty one if there was none; a market never changes its shard."""
         holding = self.holdings.get(ticker)
         if holding is None:
-            holding = self.holdings[ticker] = Holding(ticker=ticker, shard=shard)
+            holding = self.holdings[ticker] = Holding(ticker=ticker, shard=shard, fill_stamps_ns={})
         if holding.shard != shard:
             raise BrokenInvariant(f"{ticker}: on shard {holding.shard} and on shard {shard}")
         return holding
 
-    def has_fill(self, ticker: str, fill_id: str) -> bool:
+    def has_fill(self, ticker: str, fill_id: str, exchange_wall_ns: int) -> bool:
         """Say whether a fill is applied or contained in the opening."""
         holding = self.holdings.get(ticker)
-        return holding is not None and fill_id in holding.fill_numbers
+        return holding is not None and (
+            fill_id in holding.fill_stamps_ns or exchange_wall_ns <= holding.booked_until_ns
+        )
 
     def apply_fill(self, fill: LedgerFill, number: int) -> Booked | None:
         """Book a fill under its event number; None, and no change, when it is booked already."""
         if fill.qty_e2 <= 0 or not 0 <= fill.price_e4 <= PRICE_ONE_E4:
             raise BrokenInvariant(f"{fill.ticker}: fill {fill.fill_id} of {fill.qty_e2} at {fill.price_e4}")
-        if self.has_fill(fill.ticker, fill.fill_id):
+        if self.has_fill(fill.ticker, fill.fill_id, fill.exchange_wall_ns):
             return None
         account, holding = self.account(fill.shard), self.holding(fill.ticker, fill.shard)
         cash_before_e6, realised_before_e6 = account.cash_usd_e6, holding.realised_usd_e6
@@ -203,7 +209,7 @@ class Ledger:
             _trade(account, holding, each)
         if settled is not None:
             _settle(account, holding, settled.revenue_usd_e6, settled.fee_usd_e6)
-        holding.fill_numbers[fill.fill_id] = number
+        _remember(holding, fill)
         holding.last_fill_number = account.last_fill_number = number
         self.check(fill.shard)
         return Booked(
@@ -277,6 +283,19 @@ class Ledger:
                 f" - realised {sums.realised_usd_e6} = {have_e6}, not opening {account.opening_usd_e6}"
                 f" + external {account.external_usd_e6} (in $0.000001)"
             )
+
+
+def _remember(holding: Holding, fill: LedgerFill) -> None:
+    """Note a fill's id, and drop those that happened long before it."""
+    stamps_ns = holding.fill_stamps_ns
+    stamps_ns[fill.fill_id] = fill.exchange_wall_ns
+    over_ns = fill.exchange_wall_ns - IDS_KEPT_NS
+    over = list(takewhile(lambda stamp_ns: stamp_ns < over_ns, stamps_ns.values()))
+    last_ns = max(over, default=0)
+    if last_ns:  # those that an opening contains have no stamp: they go with the first of ours
+        holding.booked_until_ns = max(holding.booked_until_ns, last_ns)
+        for fill_id in list(islice(stamps_ns, len(over))):
+            del stamps_ns[fill_id]
 
 
 def _settle(account: ShardAccount, holding: Holding, revenue_usd_e6: int, fee_usd_e6: int) -> None:

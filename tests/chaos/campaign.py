@@ -25,7 +25,7 @@ SETTINGS = {
     "sync.interval_s": 5,
     # Orders come and go at a high rate: after each recovery a new one follows soon.
     "limits.order_lifetime_s": 4,
-    "inference.rule_flat_s": 0,
+    "inference.rule_haste": 40,
     # Each of these limits has a test of its own; here they would only end the campaign.
     "limits.group_qty": 1_000,
     "limits.group_trips_per_hour": 1_000,

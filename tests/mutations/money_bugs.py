@@ -13,10 +13,18 @@ MONEY_BUGS = (
     Mutation(
         "fills are not told apart",
         "common/trading/positions.py",
-        "        if self.has_fill(fill.ticker, fill.fill_id):\n",
-        "        if self.has_fill(fill.ticker, fill.fill_id) and number == 0:\n",
+        "        if self.has_fill(fill.ticker, fill.fill_id, fill.exchange_wall_ns):\n",
+        "        if self.has_fill(fill.ticker, fill.fill_id, fill.exchange_wall_ns) and number == 0:\n",
         "The stream, a backfill and sync tell of the same fill; it counts once.",
         (f"{_POSITIONS}::test_fill_is_applied_once_by_its_id",),
+    ),
+    Mutation(
+        "a fill whose id was dropped is booked again",
+        "common/trading/positions.py",
+        "fill_id in holding.fill_stamps_ns or exchange_wall_ns <= holding.booked_until_ns",
+        "fill_id in holding.fill_stamps_ns",
+        "Ids are dropped after an hour; what happened before them was booked.",
+        (f"{_POSITIONS}::test_the_ids_of_an_hour_are_kept_and_what_happened_before_them_is_booked_already",),
     ),
     Mutation(
         "fill across zero is not split",

@@ -165,7 +165,7 @@ def spoil_position(books: BooksOfRecord) -> None:
 
 
 def spoil_fills(books: BooksOfRecord) -> None:
-    books.ledger.holdings["KX-2"].fill_numbers.popitem()
+    books.ledger.holdings["KX-2"].fill_stamps_ns.popitem()
 
 
 def spoil_cash(books: BooksOfRecord) -> None:

@@ -229,3 +229,14 @@ def test_a_market_that_is_gone_is_forgotten() -> None:
     policy.forget(ODD)
     policy.forget(EVEN)
     assert decide(policy, view(at(2), ticker=ODD)) == first
+
+
+def test_with_haste_it_waits_as_many_times_shorter() -> None:
+    policy = RulePolicy(haste=40)
+    decide(policy, view(at(0)))
+    assert decide(policy, view(at(2.9))).pricing is Pricing.PASSIVE
+    assert decide(policy, view(at(3.1))).pricing is Pricing.AGGRESSIVE
+    decide(policy, view(at(4), position_e2=100))
+    decide(policy, view(at(4.5)))
+    assert decide(policy, view(at(4.7))).kind is ActionKind.HOLD
+    assert decide(policy, view(at(4.8))).kind is ActionKind.PLACE

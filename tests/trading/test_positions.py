@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.clock import NS_PER_MS
 from common.errors import BrokenInvariant
-from common.trading.positions import TRADES_KEPT, Booked, Ledger, LedgerFill, LedgerState, Sums
+from common.trading.positions import IDS_KEPT_NS, TRADES_KEPT, Booked, Ledger, LedgerFill, LedgerState, Sums
 
 CASH = 1_000_000_000  # $1,000
 
@@ -231,6 +231,32 @@ def test_ledger_lives_on_from_its_state():
     assert again.state == ledger.state
 
 
+def test_the_ids_of_an_hour_are_kept_and_what_happened_before_them_is_booked_already():
+    ledger, minute_ns = opened(), IDS_KEPT_NS // 60
+    ledger.know_fill("contained", "M", 0)
+    many = [fill("bid", 4000, 100, f"f{n}", exchange_wall_ns=n * minute_ns) for n in range(1, 200)]
+    for number, each in enumerate(many, start=1):
+        assert ledger.apply_fill(each, number) is not None
+    assert len(ledger.holdings["M"].fill_stamps_ns) == 61
+    again = Ledger(msgspec.json.decode(msgspec.json.encode(ledger.state), type=LedgerState))
+    for each in (*many, fill("bid", 4000, 100, "contained", exchange_wall_ns=1)):
+        assert again.apply_fill(each, 200) is None
+    assert again.state == ledger.state
+    heard_late = fill("ask", 5000, 100, "late", exchange_wall_ns=150 * minute_ns)
+    assert again.apply_fill(heard_late, 200) is not None
+    assert again.apply_fill(heard_late, 201) is None
+
+
+def test_what_happened_while_nobody_listened_is_booked_after_what_came_first():
+    ledger, hour_ns = opened(), IDS_KEPT_NS
+    assert ledger.apply_fill(fill("bid", 4000, 100, "before", exchange_wall_ns=hour_ns), 1) is not None
+    assert ledger.apply_fill(fill("bid", 4000, 100, "first heard again", exchange_wall_ns=9 * hour_ns), 2) is not None
+    missed = [fill("bid", 4000, 100, f"missed {n}", exchange_wall_ns=n * hour_ns) for n in range(2, 9)]
+    for number, each in enumerate(missed, start=3):
+        assert ledger.apply_fill(each, number) is not None
+    assert ledger.holdings["M"].position_e2 == 900
+
+
 def test_forgetting_a_settled_market_keeps_its_sums():
     ledger = opened()
     apply_all(ledger, ("bid", 4000, 300))
@@ -358,8 +384,8 @@ def test_what_a_position_cost_is_what_the_order_of_its_fills_made_it(fills, seed
     if with_settlement:
         straight.apply_settlement("M", 0, 1_234_567, 89)
         late.apply_settlement("M", 0, 1_234_567, 89)
-    straight.holdings["M"].fill_numbers, straight.holdings["M"].last_fill_number = {}, 0
-    late.holdings["M"].fill_numbers, late.holdings["M"].last_fill_number = {}, 0
+    straight.holdings["M"].fill_stamps_ns, straight.holdings["M"].last_fill_number = {}, 0
+    late.holdings["M"].fill_stamps_ns, late.holdings["M"].last_fill_number = {}, 0
     assert late.holdings["M"] == straight.holdings["M"]
     assert late.account(0).cash_usd_e6 == straight.account(0).cash_usd_e6
 
