@@ -80,6 +80,7 @@ TICK_NS = NS_PER_S // 4
 IDLE_TICK_NS = NS_PER_S  # with nothing live and nothing to prove
 DAY_NS = 86_400 * NS_PER_S
 RETOLD_EVENTS = 500
+LEAVE_NS = 10 * NS_PER_S  # so long the last word on a market that is gone is repeated, for whoever missed it
 
 
 class Execution:
@@ -96,6 +97,7 @@ class Execution:
         self.placed_day = -1
         self.published: dict[str, OpenOrders] = {}
         self.untold: dict[str, None] = {}  # markets of which the last life may have told orders that are gone
+        self.leaving: dict[str, int] = {}  # markets that are gone -> when to forget them
         self.counts = dict.fromkeys(
             ("placed", "placed_today", "refused", "rejected", "unknown", "amended", "cancelled", "fills", "foreign"), 0
         )
@@ -238,7 +240,10 @@ class Execution:
         match message:
             case TraderState():
                 self._note_trader(message)
-            case Book() | Market() | Exchange():
+            case Market():
+                self.around.note(message)
+                self.leaving.pop(message.ticker, None)
+            case Book() | Exchange():
                 self.around.note(message)
             case Position():
                 self.around.note(message)
@@ -255,7 +260,7 @@ class Execution:
             case PeerGone(process="coordinator"):
                 self.rules.coordinator_lost(self.now.mono_ns)
             case SubjectStale():
-                return self._forget(message)
+                self._forget(message)
             case EventsLost():
                 self.news.suspect_all()
                 lost = message.last - message.first + 1
@@ -268,18 +273,28 @@ class Execution:
             self.rules.coordinator_heard()
             self.halting.note_trader(trader, is_first)
 
-    def _forget(self, stale: SubjectStale) -> list[Effect]:
-        """Forget what nobody vouches for; of a market that is gone everything, once nothing is left in it."""
+    def _forget(self, stale: SubjectStale) -> None:
+        """Forget what nobody vouches for."""
         self.around.forget(stale)
         if stale.topic == "trader_state":
             silence_ns = self.settings.timeouts.coordinator_silence_ms * NS_PER_MS
             self.rules.coordinator_lost(self.now.mono_ns - silence_ns)  # it was silent for as long already
-        ticker = stale.key
-        if stale.topic != "market" or any(self.keeper.live_in(ticker)) or not self.gate.forget(ticker):
-            return []
-        self.around.markets.pop(ticker, None)
-        self.rules.forget(ticker)
-        return [Retire(topic="open_orders", key=ticker)] if self.published.pop(ticker, None) else []
+        elif stale.topic == "market":
+            self.leaving[stale.key] = self.now.mono_ns + LEAVE_NS
+
+    def _let_go(self) -> list[Effect]:
+        """Forget markets that are gone, once nothing is left in them and that was told for a while."""
+        effects: list[Effect] = []
+        for ticker in [ticker for ticker, at_ns in self.leaving.items() if at_ns <= self.now.mono_ns]:
+            if any(self.keeper.live_in(ticker)) or not self.gate.forget(ticker):
+                self.leaving[ticker] = self.now.mono_ns + LEAVE_NS
+                continue
+            del self.leaving[ticker]
+            self.around.markets.pop(ticker, None)
+            self.rules.forget(ticker)
+            if self.published.pop(ticker, None):
+                effects.append(Retire(topic="open_orders", key=ticker))
+        return effects
 
     # --- requests ---
 
@@ -375,6 +390,7 @@ class Execution:
             effects += self.writes.cancel_all()
         effects += self.writes.tend()
         effects += self._publish_open_orders()
+        effects += self._let_go()
         is_idle = not (self.keeper.live or self.halting.is_proving or self.writes.groups.is_waiting)
         self.has_news = False
         self.next_look_ns = self.now.mono_ns + (IDLE_TICK_NS if is_idle else TICK_NS)
@@ -418,6 +434,8 @@ class Execution:
             self.untold.pop(ticker, None)
             if before is None or before.orders != message.orders or before.reserved_usd_e6 != message.reserved_usd_e6:
                 self.published[ticker] = message
+                if ticker in self.leaving:
+                    self.leaving[ticker] = self.now.mono_ns + LEAVE_NS
                 effects.append(Publish(topic="open_orders", key=ticker, message=message))
         return effects
 

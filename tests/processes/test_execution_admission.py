@@ -12,11 +12,12 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.effects import Latched, Persist, RestCall, Retire, SubjectStale
 from common.errors import BrokenInvariant
 from common.kalshi.calls import ORDERS
-from common.messages import MarketMode, Order, OrderState, Place, Pricing, Purpose, RateLimits, State
+from common.messages import MarketMode, OpenOrders, Order, OrderState, Place, Pricing, Purpose, RateLimits, State
 from common.settings import ExchangeSettings, LimitSettings, Settings
 from common.trading.orders import OrderRecord
 from common.trading.refusals import Code
 from common.units import USD_ONE_E6
+from processes.execution import LEAVE_NS
 from tests.processes.execution_stage import (
     OTHER,
     START_WALL_NS,
@@ -30,6 +31,7 @@ from tests.processes.execution_stage import (
     market,
     only,
     position,
+    report,
     trader,
 )
 
@@ -477,10 +479,33 @@ def test_nothing_of_a_market_that_is_gone_is_kept() -> None:
     assert TICKER in stage.core.around.markets
     stage.cancel()
     stage.answer(stage.cancels()[-1], 200, {"order_id": order.order_id, "reduced_by": "1.00", "ts_ms": 1})
-    effects = stage.give(SubjectStale(topic="market", key=TICKER))
-    assert Retire(topic="open_orders", key=TICKER) in effects
+    stage.give(SubjectStale(topic="market", key=TICKER))
+    assert Retire(topic="open_orders", key=TICKER) in stage.wait(LEAVE_NS / NS_PER_S + 1)
     assert TICKER not in stage.core.around.markets
     assert TICKER not in stage.core.published
+
+
+def test_a_market_that_goes_with_its_last_order_is_told_empty_for_a_while_before_it_is_forgotten() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    order = stage.rest_one()
+    stage.wait(LEAVE_NS / NS_PER_S)
+    stage.cancel()
+    stage.said.clear()
+    stage.give(report(order, "canceled"), SubjectStale(topic="market", key=TICKER))
+    assert [told.orders for told in stage.published(OpenOrders)] == [()]
+    early = stage.wait(LEAVE_NS / NS_PER_S - 1)
+    assert not any(isinstance(effect, Retire) for effect in early)
+    assert Retire(topic="open_orders", key=TICKER) in stage.wait(2)
+
+
+def test_a_market_that_comes_back_is_not_forgotten() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    stage.give(SubjectStale(topic="market", key=TICKER))
+    stage.give(market())
+    stage.live_on(LEAVE_NS / NS_PER_S + 1)
+    assert TICKER in stage.core.around.markets
 
 
 def test_calls_are_writes() -> None:

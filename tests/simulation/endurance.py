@@ -1,5 +1,7 @@
 """Endurance: the whole system for simulated hours, markets opening and settling all the time, and nothing may grow.
 
+At the end all money must be the exchange's: of what is over only the sums are kept, and they must be right.
+
 What is measured is what each core holds (every object reachable from it), its journal and what waits on the clock; the
 exchange keeps its ledger for ever, because it is one, and is left out.
 """
@@ -19,7 +21,7 @@ from tests.simulation.eager import EagerPolicy
 from tests.simulation.node import Node
 from tests.simulation.scenes import circumstances, hamlet, pace_ns
 from tests.simulation.town import Town
-from tests.simulation.truth import is_ready
+from tests.simulation.truth import assert_money_agrees, is_ready, rest, unsettled
 
 SAMPLES = 48
 GROWTH_MAX = 1.10  # of the median of the last quarter to that of the second
@@ -81,6 +83,9 @@ def endure(hours: float, say: Callable[[str], None], seed: int = 1) -> dict[str,
             f"{orders:,} orders, {len(town.wire.venue.exchange.markets):,} markets, {core_kib:,} KiB in the cores"
         )
     assert is_ready(town), "no longer READY"
+    rest(town)
+    assert town.run(60, lambda: not unsettled(town)), f"not at rest: {unsettled(town)}"
+    assert_money_agrees(town)
     judge(samples)
     return samples
 

@@ -56,16 +56,24 @@ def rest(town: Town) -> None:
     town.run(3)
 
 
-def assert_agrees_with_the_ledger(town: Town) -> None:
-    """Our cash, positions, costs, fills and orders are the exchange's, to the micro-dollar."""
-    truth = town.wire.venue.exchange.accounts[town.wire.account]
-    portfolio, books, keeper = truth.portfolios[0], tracking(town).books, execution(town).keeper
+def assert_money_agrees(town: Town) -> None:
+    """Our cash, positions and costs are the exchange's, to the micro-dollar, and each of its fills is booked once."""
+    portfolio = town.wire.venue.exchange.accounts[town.wire.account].portfolios[0]
+    books = tracking(town).books
     for shard, cash_e6 in enumerate(portfolio.cash_e6):
         assert books.ledger.account(shard).cash_usd_e6 == cash_e6, f"cash of shard {shard}"
     theirs = {name: (row.position_e2, row.cost_e6) for name, row in portfolio.positions.items() if row.position_e2}
     held = {name: row for name, row in books.ledger.holdings.items() if row.position_e2}
     ours = {name: (row.position_e2, row.cost_usd_e6) for name, row in held.items()}
     assert ours == theirs, f"positions and costs: ours {ours}, the exchange's {theirs}"
+    assert books.fills.last_number == len(portfolio.fills), "fills"
+
+
+def assert_agrees_with_the_ledger(town: Town) -> None:
+    """Money, fills and orders are the exchange's; for a life so short that nothing of it is forgotten."""
+    assert_money_agrees(town)
+    truth = town.wire.venue.exchange.accounts[town.wire.account]
+    portfolio, books, keeper = truth.portfolios[0], tracking(town).books, execution(town).keeper
     ours_filled = {fill.fill_id: (fill.ticker, fill.qty_e2, fill.fee_usd_e6) for fill in books.fills.events}
     assert ours_filled == {fill.fill_id: (fill.ticker, fill.qty_e2, fill.fee_e6) for fill in portfolio.fills}
     live = {order.order_id for order in keeper.live.values()} | set(execution(town).foreign.orders)
