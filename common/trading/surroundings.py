@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from common.effects import SubjectStale
 from common.messages import Account, Book, Exchange, Market, Message, Position, State, TraderState
+from common.trading.portfolio import forget_flat
 
 
 class Surroundings:
@@ -67,9 +68,7 @@ class Surroundings:
             case "exchange":
                 self.exchanges.pop(int(stale.key), None)
             case "position":
-                position = self.positions.get(stale.key)
-                if position is not None and not position.position_e2:
-                    del self.positions[stale.key]
+                forget_flat(self.positions, stale.key)
 
     def contained_number(self, ticker: str, shard: int, is_settled_in: bool) -> int:
         """Return up to which `fill` event both the market's position and its shard's cash are published.

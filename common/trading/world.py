@@ -25,6 +25,7 @@ from common.messages import (
 )
 from common.registry import PROCESSES
 from common.settings import LimitSettings
+from common.trading.portfolio import forget_flat
 
 STREAM_DOWN_NS = 5 * NS_PER_S
 NO_MARKET_NS = 5 * NS_PER_S
@@ -108,8 +109,8 @@ class World:
             self.exchanges.pop(int(key), None)
         elif topic == "account":
             self.accounts.pop(int(key), None)
-        elif topic == "position" and key in self.positions and not self.positions[key].position_e2:
-            del self.positions[key]
+        elif topic == "position":
+            forget_flat(self.positions, key)
         elif topic == "open_orders" and key in self.orders and not self.orders[key].orders:
             del self.orders[key]
 

@@ -340,6 +340,14 @@ def test_the_operator_sees_and_changes_the_policy() -> None:
     assert stage.core.policy.name == "rule"
 
 
+def test_a_flat_position_that_nobody_tells_is_forgotten_and_a_held_one_is_not() -> None:
+    stage = Stage()
+    stage.open()
+    for held_e2, kept in ((100, True), (0, False)):
+        stage.give(position(held_e2), SubjectStale(topic="position", key=TICKER))
+        assert (TICKER in stage.core.positions) is kept
+
+
 def test_a_market_that_is_gone_is_forgotten() -> None:
     stage = Stage(hold(""))
     stage.open()

@@ -25,7 +25,7 @@ from tests.simulation.truth import assert_money_agrees, is_ready, rest, unsettle
 
 SAMPLES = 48
 GROWTH_MAX = 1.10  # of the median of the last quarter to that of the second
-LEAST_BYTES = 2_000_000  # what is smaller may move as it likes
+LEAST_BYTES = 1_000_000  # what is smaller may move as it likes
 _NOT_OURS = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 
