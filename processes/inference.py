@@ -54,7 +54,7 @@ from common.trading.actions import Choice, hold
 from common.trading.book import net_of_own
 from common.trading.observation import History, View, observe_top
 from common.trading.policy import POLICIES, Policy
-from common.trading.portfolio import forget_flat
+from common.trading.surroundings import forget_flat
 from common.units import PRICE_ONE_E4
 
 ACTION_TIMEOUT_NS = 10 * NS_PER_S  # the coordinator answers sooner: it has its own deadline for an action

@@ -173,10 +173,3 @@ def account_message(ledger: Ledger, marks: Marks, shard: int, stream_up: bool) -
 
 def _first_known(new: int | None, old: int | None) -> int | None:
     return old if new is None else new
-
-
-def forget_flat(positions: dict[str, Position], ticker: str) -> None:
-    """Drop a position that nobody vouches for any more; one that we hold stays until we hear its end."""
-    position = positions.get(ticker)
-    if position is not None and not position.position_e2:
-        del positions[ticker]

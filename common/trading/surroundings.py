@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from common.effects import SubjectStale
 from common.messages import Account, Book, Exchange, Market, Message, Position, State, TraderState
-from common.trading.portfolio import forget_flat
 
 
 class Surroundings:
@@ -80,3 +79,10 @@ class Surroundings:
         if position is not None:
             return min(position.last_fill_number, in_cash)
         return in_cash if is_settled_in else 0
+
+
+def forget_flat(positions: dict[str, Position], ticker: str) -> None:
+    """Drop a position that nobody vouches for any more; one that we hold stays until we hear its end."""
+    position = positions.get(ticker)
+    if position is not None and not position.position_e2:
+        del positions[ticker]

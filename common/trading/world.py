@@ -25,7 +25,7 @@ from common.messages import (
 )
 from common.registry import PROCESSES
 from common.settings import LimitSettings
-from common.trading.portfolio import forget_flat
+from common.trading.surroundings import forget_flat
 
 STREAM_DOWN_NS = 5 * NS_PER_S
 NO_MARKET_NS = 5 * NS_PER_S
