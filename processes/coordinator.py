@@ -209,6 +209,8 @@ class Coordinator:
             return []
         if isinstance(event, Reconciliation) and not event.error:
             self.world.note_round(self.now)
+        if isinstance(event, Order):
+            self.world.note_order(event)
         return self.guards.on_event(event, self)
 
     # --- what the parts use ---

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from common.clock import NS_PER_MS, NS_PER_S, Now
 from common.effects import Delivered, PeerGone, PeerUp, SubjectStale
 from common.messages import (
@@ -20,11 +22,13 @@ from common.messages import (
     MarketMode,
     OpenOrder,
     OpenOrders,
+    Order,
     OrderState,
     Position,
 )
 from common.registry import PROCESSES
 from common.settings import LimitSettings
+from common.trading.orders import ENDS
 from common.trading.surroundings import forget_flat
 
 STREAM_DOWN_NS = 5 * NS_PER_S
@@ -88,6 +92,21 @@ class World:
             return False
         self.books[book.ticker] = book
         return True
+
+    def note_order(self, order: Order) -> None:
+        """Take off an order that ended: its event surely comes, while a market that went tells its last word only once.
+
+        What the market has reserved is told with its next word, if there is one.
+        """
+        known = self.orders.get(order.ticker)
+        if order.state not in ENDS or known is None:
+            return
+        rest = tuple(other for other in known.orders if other.client_order_id != order.client_order_id)
+        if not rest:
+            del self.orders[order.ticker]
+        elif len(rest) < len(known.orders):
+            self.orders[order.ticker] = msgspec.structs.replace(known, orders=rest)
+        self.changed()
 
     def note_round(self, now: Now) -> None:
         """Take note that a round of sync's ended well."""
