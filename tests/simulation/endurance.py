@@ -21,7 +21,7 @@ from tests.simulation.eager import EagerPolicy
 from tests.simulation.node import Node
 from tests.simulation.scenes import circumstances, hamlet, pace_ns
 from tests.simulation.town import Town
-from tests.simulation.truth import assert_money_agrees, is_ready, rest, unsettled
+from tests.simulation.truth import assert_money_agrees, is_ready, let_news_arrive, rest, unsettled
 
 SAMPLES = 48
 GROWTH_MAX = 1.10  # of the median of the last quarter to that of the second
@@ -85,6 +85,7 @@ def endure(hours: float, say: Callable[[str], None], seed: int = 1) -> dict[str,
     assert is_ready(town), "no longer READY"
     rest(town)
     assert town.run(60, lambda: not unsettled(town)), f"not at rest: {unsettled(town)}"
+    let_news_arrive(town)
     assert_money_agrees(town)
     judge(samples)
     return samples

@@ -28,6 +28,7 @@ from tests.simulation.truth import (
     assert_disk_holds_what_is_remembered,
     count,
     is_ready,
+    let_news_arrive,
     state,
     unsettled,
 )
@@ -164,7 +165,7 @@ class Play:
             agreed = agreed + 1 if is_still else 0
             if agreed == 2:
                 break
-        town.run(0.5)
+        let_news_arrive(town)
         assert not self._restless(), self._restless()
         assert_agrees_with_the_ledger(town)
         assert_disk_holds_what_is_remembered(town)

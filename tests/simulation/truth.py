@@ -16,6 +16,8 @@ from processes.sync import Sync
 from processes.tracking import Tracking
 from tests.simulation.town import Town
 
+NEWS_S = 0.6  # a frame under way, and two processes that leave lying what arrives
+
 
 def coordinator(town: Town) -> Coordinator:
     """Return the coordinator's core."""
@@ -54,6 +56,20 @@ def rest(town: Town) -> None:
     done = town.command("stop")
     assert done.success, done
     town.run(3)
+
+
+def let_news_arrive(town: Town) -> None:
+    """Wait until nothing the exchange told is under way: orders of somebody else on the account trade to the end."""
+    seen = None
+    for _ in range(20):
+        truth = town.wire.venue.exchange.accounts[town.wire.account]
+        portfolio = truth.portfolios[0]
+        resting = [order.order_id for order in truth.orders if order.status == "resting"]
+        before, seen = seen, (tuple(portfolio.cash_e6), len(portfolio.fills), resting)
+        if seen == before:
+            return
+        town.run(NEWS_S)
+    raise AssertionError("the account did not come to rest")
 
 
 def assert_money_agrees(town: Town) -> None:
