@@ -126,6 +126,12 @@ class Config:
     file: Path | None
     origins: Mapping[str, str]
 
+    @property
+    def account(self) -> str:
+        """Return whose orders and money a group of this configuration deals with, in words."""
+        exchange = self.settings.exchange
+        return f"{exchange.environment}, subaccount {exchange.subaccount}"
+
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (name, value, origin) of every setting, secrets hidden."""
         sections: dict[str, object] = {**_sections(self.settings), "keys": self.keys}

@@ -95,8 +95,8 @@ PROCESSES: dict[str, Process] = {
             name="status", job="status text, history, health", priority=60, needed=False,
             reads=(
                 "trader_state", "transition", "activity", "error", "decision", "verdict", "order", "open_orders",
-                "fill", "position", "account", "market", "book", "exchange", "reconciliation", "settlement", "external",
-                "order_group", "rate_limits",
+                "fill", "position", "account", "market", "book", "reconciliation", "settlement", "external",
+                "order_group",
             ),
         ),
         Process(name="recorder", job="tapes of every recorded topic", priority=60, needed=False),

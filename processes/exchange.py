@@ -26,7 +26,7 @@ import uvloop
 
 from common import config
 from common.bus.lock import die_with_supervisor
-from common.endpoints import PAPER_FILE
+from common.endpoints import PAPER_FILE, PaperExchange
 from common.errors import ConfigError, ExitCode, Expected, Failure
 from common.log.files import Writer, replace
 from common.logs import LibraryHandler, Log
@@ -44,32 +44,26 @@ DEFAULT_SCENARIO = "default"
 REPLAY_SCENARIO = "replay"  # beside a recording
 
 
-class Ready(msgspec.Struct, frozen=True):
-    """The line on standard output: where the exchange is and with which key it is asked."""
-
-    rest: str
-    ws: str
-    control: str
-    key_id: str
-    private_key_path: str
-    control_token_path: str
-    tickers: list[str]
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="exchange", description="A paper exchange that speaks Kalshi's protocol.")
     parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="what it keeps; made if missing (default: as configured)"
+        "--state", type=Path, metavar="DIR", help="what it keeps; made if missing (without it: all is as configured)"
     )
-    parser.add_argument("--port", type=int, default=0, help="0: a free one at the first start, then the same again")
+    parser.add_argument("--port", type=int, help="0: a free one at the first start, then the same again")
     parser.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
     parser.add_argument("--scenario", help=f"a shipped name or a TOML file (default: {DEFAULT_SCENARIO})")
     parser.add_argument(
         "--replay", type=Path, metavar="FILE", help="a recorded session to play (then the default scenario is empty)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything that looks random")
-    parser.add_argument("--speed", type=float, default=1.0, help="compresses the scenario's schedule and arrivals")
-    return parser.parse_args(argv)
+    parser.add_argument("--seed", type=int, help="of everything that looks random (default: 0)")
+    parser.add_argument("--speed", type=float, help="compresses the scenario's schedule and arrivals (default: 1)")
+    arguments = parser.parse_args(argv)
+    given = [name for name in ("port", "scenario", "replay", "seed", "speed") if getattr(arguments, name) is not None]
+    if given and arguments.state is None:
+        parser.error(f"--{given[0]} goes with --state; without it the configuration says everything ([paper])")
+    arguments.port, arguments.seed = arguments.port or 0, arguments.seed or 0
+    arguments.speed = 1.0 if arguments.speed is None else arguments.speed
+    return arguments
 
 
 def _configure(arguments: argparse.Namespace) -> bool:
@@ -115,9 +109,9 @@ def _open_venue(arguments: argparse.Namespace, state: StateDir) -> tuple[Venue, 
     return venue, journal
 
 
-def _ready(venue: Venue, state: StateDir, host: str, port: int) -> Ready:
+def _ready(venue: Venue, state: StateDir, host: str, port: int) -> PaperExchange:
     account = venue.flow.scenario.account[0].name
-    return Ready(
+    return PaperExchange(
         rest=f"http://{host}:{port}/trade-api/v2",
         ws=f"ws://{host}:{port}{WS_PATH}",
         control=f"http://{host}:{port}{CONTROL_PREFIX}",

@@ -2,8 +2,8 @@
 
 Reads   book, market, trader_state, position, account, open_orders
 Writes  decision (every one, HOLD included); asks the coordinator for actions
-Holds   per market: the recent mids, when it last decided, the action under way, and the policy's memory; all of it is
-        rebuilt from the retained states after a restart, nothing is on disk
+Holds   per market: the recent mids, when it last decided, the action under way, and the policy's memory; all of it
+        begins anew after a restart, nothing is on disk
 Stops   at once; nothing of its own is at the exchange
 """
 

@@ -1,8 +1,10 @@
 """status: remembers what happened and says where we are, in words that can be pasted into a chat.
 
-Reads   every topic but the raw trades; every heartbeat
+Reads   trader_state, transition, activity, error, order, open_orders, order_group, fill, position, account, settlement,
+        external, reconciliation, market, book, decision, verdict; every heartbeat
 Writes  nothing but its heartbeat; answers `ShowStatus`
-Holds   bounded histories of transitions, activities and errors, and the latest of every state; all in memory
+Holds   bounded histories of transitions, activities and errors, the latest of every state, and of every market the
+        last decision and verdict; all in memory
 Stops   at once
 """
 
@@ -18,10 +20,13 @@ from common.effects import Answer, Asked, Delivered, Effect, PeerGone, PeerUp, S
 from common.messages import (
     Account,
     Activity,
+    Book,
+    Decision,
     Error,
     External,
     Fill,
     Heartbeat,
+    Market,
     OpenOrders,
     Order,
     OrderGroup,
@@ -33,8 +38,10 @@ from common.messages import (
     StatusReply,
     TraderState,
     Transition,
+    Verdict,
 )
 from common.registry import PROCESSES
+from common.trading.market_board import MarketBoard
 from common.trading.status_text import (
     ActivityLine,
     ErrorLine,
@@ -68,6 +75,7 @@ class Status:
         self.accounts: dict[int, Account] = {}
         self.positions: dict[str, Position] = {}
         self.open_orders: dict[str, OpenOrders] = {}
+        self.markets = MarketBoard()
         self.order_states: dict[str, OrderState] = {}  # of live orders, to tell a placement from an update
         self.transitions: deque[Transition] = deque(maxlen=TRANSITIONS_KEPT)
         self.activities: deque[ActivityLine] = deque(maxlen=ACTIVITIES_KEPT)
@@ -79,6 +87,8 @@ class Status:
         match message:
             case Heartbeat():
                 self.heartbeats[message.process] = (message, now.mono_ns)
+            case Book() | Decision() | Verdict() | Market():
+                self.markets.note(message)
             case Order():
                 self._note_order(message)
             case OpenOrders():
@@ -120,6 +130,8 @@ class Status:
                 self.positions.pop(stale.key, None)
             case "account":
                 self.accounts.pop(int(stale.key), None)
+            case "market" | "book":
+                self.markets.forget(stale)
 
     # --- what happened ---
 
@@ -254,6 +266,7 @@ class Status:
                 "positions": self._positions(),
                 "open_orders": self._open_orders(),
             },
+            "markets": self.markets.facts(now),
             "recent_activities": [self._activity_json(line) for line in self.activities],
             "error_history": [self._error_json(line) for line in self.errors],
         }  # fmt: skip

@@ -27,7 +27,6 @@ class EventReader:
     def __init__(self, topic: str, is_durable: bool) -> None:
         self.topic = topic
         self.position: int | None = None  # number of the last event delivered; None: not yet known where to begin
-        self.missed = 0
         self._is_durable = is_durable
         self._known = 0  # an event of this number exists
         self._known_when_asked = 0
@@ -100,7 +99,6 @@ class EventReader:
         self._is_unsure = self._is_unsure and reply.last != first + len(reply.events) - 1
         self.position = first + len(reply.events) - 1
         self._known = max(self._known, self.position)
-        self.missed += len(reply.events)
         self._ahead = {number: body for number, body in self._ahead.items() if number > self.position}
         return Caught(lost, [*map(bytes, reply.events), *self._contiguous()])
 

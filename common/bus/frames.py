@@ -90,7 +90,7 @@ _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(reduce(or_, [row.repl
 
 
 def encode_subject(topic: str, key: str = "") -> bytes:
-    """Return the first frame of a message of this topic and key."""
+    """Return the first line of a published frame of this topic and key."""
     assert topic and "/" not in topic, topic
     assert "/" not in key and key.isascii() and (not key or key.isprintable()), key
     subject = f"{topic}/{key}/" if key else f"{topic}/"

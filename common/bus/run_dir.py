@@ -84,16 +84,38 @@ class RunDir:
         would be foreign: raise `ConfigError` rather than guess.
         """
         path = self.journals / "id"
-        while not path.exists():
-            made = self.journals / f"id.{os.getpid()}"
-            write_file(made, secrets.token_hex(4).encode())
-            with contextlib.suppress(FileExistsError):
-                os.link(made, path)  # another process may do the same now; the first one counts
-            made.unlink()
+        self._keep_first(path, secrets.token_hex(4).encode())
         found = path.read_bytes()
         if not _JOURNAL_ID.fullmatch(found):
             raise ConfigError(f"{path}: does not hold the id of these journals, eight of 0-9 and a-f: {found[:40]!r}")
         return found.decode("ascii")
+
+    def claim(self, account: str) -> None:
+        """Keep with the journals whose orders and money they tell of; raise `ConfigError` where it is another account.
+
+        What the operator wanted of one account (trade, say) must not be taken for a wish about another.
+        """
+        self._keep_first(self.journals / "account", account.encode())
+        self.check_account(account)
+
+    def check_account(self, account: str) -> None:
+        """Raise `ConfigError` if there are journals and they tell of another account."""
+        path = self.journals / "account"
+        found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else account
+        if found != account:
+            raise ConfigError(
+                f"run directory {self.root}: its journals are of {found}, and the configuration says {account}: "
+                f"choose another run directory (--run-dir)"
+            )
+
+    def _keep_first(self, path: Path, content: bytes) -> None:
+        """Write a file unless it is there; where several processes do, the first one counts."""
+        while not path.exists():
+            made = path.with_name(f"{path.name}.{os.getpid()}")
+            write_file(made, content)
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
+            made.unlink()
 
     def socket(self, process: str, door: Door) -> Path:
         """Return the file of a door; raise `ConfigError` when the path is longer than the system allows."""

@@ -123,6 +123,7 @@ def _live(role: Role, core: Core, loop: Loop) -> None:
     process, run_dir, now = role.process, role.run_dir, clock.read()
     epoch = role.lock.epoch
     identity = Identity(process.name, f"{epoch}-{secrets.token_hex(4)}", epoch)
+    run_dir.claim(role.config.account)
     journal = _open_journal(role) if process.journal else None
     start = Start(
         session=identity.session,

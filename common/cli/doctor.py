@@ -44,9 +44,10 @@ class Finding(NamedTuple):
 @click.command(name="doctor")
 @click.pass_obj
 def command(context: Context) -> None:
-    """Check configuration, keys, run directory, exchange, clock, budget and processes; exit 6 if anything is wrong.
+    """Check configuration, keys, run directory, journals, exchange, clock, account, stream, processes and latch.
 
-    Asks the exchange four times and sends it nothing. Bad configuration ends it at once with 78.
+    Exits with 6 if anything is wrong or the group does not run. Asks the exchange twice, connects to its stream's host
+    once, and orders nothing. Bad configuration ends it at once with 78.
 
     Example: trader doctor
     """

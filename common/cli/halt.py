@@ -44,7 +44,7 @@ _EXIT_CODES = {
 )  # fmt: skip
 @click.pass_obj
 def command(context: Context, reason: str, timeout_s: float) -> None:
-    """Stop at once: cancel every order of the account, prove it, and stay stopped over restarts.
+    """Stop at once: cancel every order of the (sub)account, prove it, and stay stopped over restarts.
 
     Latches HALTED first. Works in every state and without any process: what the coordinator does not prove execution is
     asked for, and what execution does not prove this command does itself, with the trade key. Exits 0 once nothing

@@ -42,7 +42,8 @@ def command(context: Context, process: str) -> None:
     """Live a process's last life again, from the log of its inputs, and say whether it does the same.
 
     Works while the group runs, on what is in the log so far, and after it was stopped. Exits with 7 at the first input
-    that leads to other effects.
+    that leads to other effects. Of a long life the log has only the end (two files of 32 MB): then it exits with 1. The
+    log of a life that crashed lies in the run directory's crashes.
 
     Example: trader replay-inputs coordinator
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from common.bus.run_dir import RunDir
 from common.cli import program
 from common.cli.follow import LogFollower
 from common.cli.readiness import wait_until_ready
@@ -23,7 +24,11 @@ _FOLLOW_S = 0.5
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where everything of this group lives [./run].")
 @click.option("--scenario", metavar="NAME", help="The paper exchange's markets: a shipped scenario or a TOML file.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file for this run directory.")
-@click.option("--detach", is_flag=True, help="Return as soon as it runs.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Return as soon as it is READY, or as you left it (stopped, paused); exit 6 if something keeps it from that.",
+)
 @click.option("--stop", is_flag=True, help="Stop the group of this run directory and wait.")
 def command(run_dir: Path | None, scenario: str | None, file: Path | None, detach: bool, stop: bool) -> None:
     """Start the trader group, show what it does, and stop it cleanly at Ctrl-C.
@@ -37,6 +42,7 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
     if stop:
         click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {config.run_dir}.")
         return
+    RunDir(config.run_dir).check_account(config.account)
     if (active := _active_account(config)) and supervisor.pid() is None:
         click.echo(active)
     if not supervisor.start(_environment(scenario), file):

@@ -27,6 +27,8 @@ def command(context: Context, as_json: bool, watch: bool, check: bool, activitie
 
     Example: trader status --activities 10
     """
+    if watch and (as_json or check):
+        raise click.UsageError("--watch goes on for ever: it cannot be combined with --json or --check")
     config = context.load()
     while watch:
         click.clear()

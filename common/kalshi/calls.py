@@ -1,8 +1,9 @@
-"""Every REST call a trader makes: what to send, and how its answer is read. Pure.
+"""The REST calls of Kalshi's API that this library can make: what to send, and how the answer is read. Pure.
 
 A `Call` is data for the shell (`method`, `path` below /trade-api/v2, `query`, `body`, `write`) plus `parse`, the reader
 of its 2xx body. Integers become wire strings here and nowhere else. Every call that concerns an account names the
-subaccount, and every order write the shard: an unrouted write is billed on all shards.
+subaccount, except reads of one order by its id, and every order write the shard, because an unrouted write is billed
+on all shards; except `cancel_all`, which means all of them, and cancels that are routed by their market.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from common.clock import NS_PER_MS, NS_PER_S, Now
+from common.clock import NS_PER_S, Now
 from common.effects import Delivered, PeerGone, PeerUp, SubjectStale
 from common.messages import (
     Account,
@@ -275,7 +275,3 @@ class World:
         if not any(row.clock_offset_ms is not None for row in self.exchanges.values()):
             return "the exchange's clock is not measured yet"
         return ""
-
-    def book_age_ms(self, ticker: str, now: Now) -> float:
-        """Return how long ago the book of a market last changed."""
-        return (now.mono_ns - self.books[ticker].received_mono_ns) / NS_PER_MS

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 240
 LIBRARIES = (
     "aiohttp.web", "cryptography.hazmat.primitives.serialization", "hypothesis.strategies", "jsonschema", "msgspec",
-    "numpy", "orjson", "picows", "pytest_timeout", "websockets", "xdist.plugin", "yaml", "zmq", "zstandard",
+    "picows", "pytest_timeout", "websockets", "xdist.plugin", "yaml", "zmq", "zstandard",
 )  # fmt: skip
 _PASSED, _FAILED, _BROKEN = 0, 1, 70  # the first two are what pytest exits with
 _OPTIONS = (

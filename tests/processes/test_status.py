@@ -32,11 +32,12 @@ from common.messages import (
     State,
     StatusReply,
     Transition,
+    Verdict,
 )
 from common.registry import PROCESSES
 from common.units import USD_ONE_E6
 from processes.status import ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT, Status
-from tests.processes.execution_stage import START_WALL_NS, TICKER, account, position, trader
+from tests.processes.execution_stage import START_WALL_NS, TICKER, account, book, decision, market, position, trader
 
 NOW = Now(1_000 * NS_PER_S, START_WALL_NS)
 
@@ -229,8 +230,31 @@ def test_the_portfolio_and_its_json() -> None:
     ]
     assert facts["error_history"][0]["recovery"] == "again"
     assert set(facts) == {
-        "timestamp", "state_machine", "services", "portfolio", "recent_activities", "error_history",
+        "timestamp", "state_machine", "services", "portfolio", "markets", "recent_activities", "error_history",
     }  # fmt: skip
+
+
+def test_a_market_tells_why_it_is_or_is_not_traded() -> None:
+    verdict = Verdict(
+        request_id="r1", ticker=TICKER, allowed=False, code="cash", reason="too little", state=State.READY, epoch=1,
+        decided_mono_ns=NOW.mono_ns - NS_PER_S,
+    )  # fmt: skip
+    core = hear(market(title="Rain"), book(), decision(), verdict)
+    _, facts = show(core)
+    row = facts["markets"][TICKER]
+    assert (row["mode"], row["title"], row["book_fresh"]) == ("tradable", "Rain", True)
+    assert (row["bid_e4"], row["ask_e4"]) == (4_900, 5_100)
+    assert row["decision"]["action"] == "hold"
+    assert row["verdict"] == {"allowed": False, "code": "cash", "reason": "too little", "age_s": 1.0}
+
+
+def test_of_a_market_that_is_gone_nothing_is_kept() -> None:
+    core = hear(market(), book(), SubjectStale(topic="book", key=TICKER))
+    assert show(core)[1]["markets"][TICKER]["stale_reason"] == "no book heard"
+    core.update(SubjectStale(topic="market", key=TICKER), NOW)
+    for late in (book(), decision()):
+        core.update(late, NOW)
+    assert show(core)[1]["markets"] == {}
 
 
 def test_what_nobody_vouches_for_is_forgotten() -> None:

@@ -15,10 +15,11 @@ import msgspec
 from common import effects as fx
 from common.bus.peers import SILENCE_NS
 from common.bus.subscriber import STALE_NS
+from common.cli.replay_inputs import CORES
 from common.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from common.messages import Events, EventsSince, Heartbeat
 from common.registry import PROCESSES, TOPICS
-from tests.simulation.node import CORES, Node
+from tests.simulation.node import Node
 
 if TYPE_CHECKING:
     from tests.simulation.town import Town

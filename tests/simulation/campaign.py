@@ -114,7 +114,6 @@ def run_campaign(
     families: tuple[str, ...] = tuple(FAMILIES),
     jobs: int = 2,
     on_seed: Callable[[Report], None] = lambda report: None,
-    stop_at_failure: bool = True,
 ) -> Report:
     """Play seeds, each in two workers; stop at the first that fails or differs."""
     report = Report(families=families)
@@ -127,7 +126,7 @@ def run_campaign(
                 lane = _Lane(hash_seed, families, done)
                 lanes.append(lane)
                 lane.play(range(first + share, first + count, shares))
-        _gather(report, done, count, on_seed, stop_at_failure)
+        _gather(report, done, count, len(lanes), on_seed)
     finally:
         for lane in lanes:
             lane.end()
@@ -138,17 +137,18 @@ def _gather(
     report: Report,
     done: queue.Queue[tuple[str, Outcome | None]],
     count: int,
+    lanes: int,
     on_seed: Callable[[Report], None],
-    stop_at_failure: bool,
 ) -> None:
-    """Put the two plays of each seed side by side."""
+    """Put the two plays of each seed side by side; raise `RuntimeError` when the workers ended before the seeds did."""
     waiting: dict[int, Outcome] = {}
     while report.seeds < count:
         _, outcome = done.get()
         if outcome is None:
-            if waiting or report.seeds < count:
-                continue  # the other lanes may still be at work; a dead one shows as seeds that never come
-            return
+            lanes -= 1
+            if not lanes:
+                raise RuntimeError(f"the workers ended after {report.seeds:,} of {count:,} seeds")
+            continue
         other = waiting.pop(outcome.seed, None)
         if other is None:
             waiting[outcome.seed] = outcome
@@ -157,7 +157,7 @@ def _gather(
             outcome.failure = f"two plays differ: {outcome.digest} and {other.digest}"
         report.add(outcome)
         on_seed(report)
-        if report.failed and stop_at_failure:
+        if report.failed:
             return
 
 

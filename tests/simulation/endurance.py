@@ -2,8 +2,9 @@
 
 At the end all money must be the exchange's: of what is over only the sums are kept, and they must be right.
 
-What is measured is what each core holds (every object reachable from it), its journal and what waits on the clock; the
-exchange keeps its ledger for ever, because it is one, and is left out.
+What is measured is what each core holds (every object that its attributes and containers reach, but not what a
+conversation under way holds) and its journal; the exchange keeps its ledger for ever, because it is one, and is left
+out.
 """
 
 from __future__ import annotations

@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from common.cli.replay_inputs import CORES
 from common.effects import Core, Delivered, Effect
 from common.messages import Message
 from common.paper.sessions import Session
-from processes.coordinator import Coordinator
-from processes.execution import Execution
-from processes.feed import Feed
-from processes.inference import Inference
-from processes.status import Status
-from processes.sync import Sync
-from processes.tracking import Tracking
-
-CORES: dict[str, Callable[[], Core]] = {
-    "sync": Sync,
-    "tracking": Tracking,
-    "feed": Feed,
-    "execution": Execution,
-    "coordinator": Coordinator,
-    "inference": Inference,
-    "status": Status,
-}
 
 
 class DiskFull(OSError):
@@ -71,6 +55,7 @@ class Node:
         self.disk = Disk()
         self.crashes_ns: list[int] = []  # when it crashed lately
         self.trip: Callable[[Effect], bool] | None = None  # it is killed instead of an effect of which this is true
+        self.trip_back_ns = 0  # and comes back after this time
         # stopped by a signal
         self.is_stalled = False
         self.is_missed = False  # the others have noticed

@@ -19,7 +19,7 @@ PLAIN_EVERY_S = 10.0  # between two lines of progress where there is no terminal
 
 
 def main() -> None:
-    """Play, report, and exit with 0 if all held, else 1."""
+    """Play, report, and exit with 0 if all held (with --shrink: if the seed fails and was kept), else 1."""
     arguments = _arguments()
     families = tuple(FAMILIES) if arguments.faults == "all" else tuple(arguments.faults.split(","))
     if arguments.replay:
@@ -46,7 +46,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--faults", type=_families, default="all", metavar="LIST", help=f"all, or some of {','.join(FAMILIES)}"
     )
-    parser.add_argument("--jobs", type=_count, default=2, metavar="N", help="processes that play side by side (2)")
+    parser.add_argument(
+        "--jobs", type=_count, default=2, metavar="N", help="processes that play side by side, in pairs: 2 at least (2)"
+    )
     parser.add_argument("--shrink", type=int, metavar="SEED", help="find the fewest strikes with which a seed fails")
     parser.add_argument(
         "--endure", type=float, metavar="HOURS", help="live for simulated hours, and hold every core to its memory"
@@ -132,7 +134,7 @@ def _show_one(outcome: Outcome) -> None:
 def _shrink(seed: int, families: tuple[str, ...]) -> None:
     outcome = Play(seed, draw_strikes(seed, families)).run()
     if not outcome.failure:
-        print(f"seed {seed} does not fail")
+        print(f"seed {seed} does not fail when it is played once")
         sys.exit(1)
     case = shrink.shrink(outcome, lambda text: print(text, file=sys.stderr))
     print(f"{case.failure}\nkept in {shrink.keep(case)}")
@@ -155,6 +157,7 @@ def _trace(seed: int, families: tuple[str, ...], path: Path) -> None:
     with path.open("w", encoding="utf-8") if str(path) != "-" else nullcontext(sys.stdout) as file:
         outcome = Play(seed, draw_strikes(seed, families), file).run()
     print(outcome.failure or "all invariants held", file=sys.stderr)
+    sys.exit(1 if outcome.failure else 0)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from random import Random
 
 import msgspec
 
+from common.cli.replay_inputs import CORES
 from common.clock import NS_PER_MS
 from common.messages import Command, Halt
 from common.paper import fault_catalogue as faults
 from common.paper.fault_catalogue import AnyFault, kind_of
 from tests.simulation.bus import READERS
-from tests.simulation.node import CORES
 from tests.simulation.phases import PHASES, Phase
 from tests.simulation.scenes import CLOSES, STAYS
 from tests.simulation.town import Town
@@ -234,7 +234,7 @@ def carry_out(town: Town, strike: AnyStrike) -> None:
         case Kill(effects=None):
             town.kill(strike.process, strike.back_ms * NS_PER_MS)
         case Kill():
-            town.kill_amid(strike.process, strike.effects or 0)
+            town.kill_amid(strike.process, strike.effects or 0, strike.back_ms * NS_PER_MS)
         case PowerCut():
             town.cut_power(strike.back_ms * NS_PER_MS)
         case Stall():

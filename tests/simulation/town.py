@@ -14,13 +14,14 @@ import msgspec
 
 from common import effects as fx
 from common.bus.latch import CRASH_WINDOW_NS, CRASHES_MAX
+from common.cli.replay_inputs import CORES
 from common.clock import NS_PER_MS, NS_PER_S
 from common.effects import Delivered, Drained, Effect, Wake
 from common.messages import Command, Done, Message, Reply, Request
 from common.paper.scenario import Scenario, load_scenario
 from common.settings import Settings
 from tests.simulation.bus import Bus
-from tests.simulation.node import CORES, DiskFull, Node
+from tests.simulation.node import DiskFull, Node
 from tests.simulation.timeline import Timeline
 from tests.simulation.trace import Trace
 from tests.simulation.wire import Wire
@@ -141,7 +142,7 @@ class Town:
         if back_after_ns is not None:
             self.timeline.after(back_after_ns, lambda: self.start(name))
 
-    def kill_amid(self, name: str, effects: int) -> None:
+    def kill_amid(self, name: str, effects: int, back_after_ns: int = RESTART_NS) -> None:
         """Kill a process as soon as it has carried out so many more effects."""
         left = effects
 
@@ -150,7 +151,7 @@ class Town:
             left -= 1
             return left < 0
 
-        self.nodes[name].trip = is_spent
+        self.nodes[name].trip, self.nodes[name].trip_back_ns = is_spent, back_after_ns
 
     def cut_power(self, back_after_ns: int) -> None:
         """Let the machine die: every process at once."""
@@ -238,7 +239,7 @@ class Town:
         for effect in effects:
             if node.trip is not None and node.trip(effect):
                 node.trip = None
-                self.kill(node.name)
+                self.kill(node.name, node.trip_back_ns)
                 return
             try:
                 carry_out[type(effect)](node, effect)
