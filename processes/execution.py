@@ -241,6 +241,7 @@ class Execution:
             case TraderState():
                 self._note_trader(message)
             case Market():
+                self.gate.note_market(self.around.markets.get(message.ticker), message)
                 self.around.note(message)
                 self.leaving.pop(message.ticker, None)
             case Book() | Exchange():

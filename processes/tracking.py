@@ -9,6 +9,7 @@ Stops   at once; what the stream says meanwhile is read again by a backfill
 
 from __future__ import annotations
 
+from collections import deque
 from typing import get_args
 
 import msgspec
@@ -77,6 +78,7 @@ TICK_NS = NS_PER_S // 4
 CALM_TICK_NS = NS_PER_S // 2  # with nothing in doubt
 MARKS_EVERY_NS = NS_PER_S // 2  # values at moving marks are published at this pace
 TIDY_EVERY_NS = 60 * NS_PER_S
+HELD_BACK_MAX = 100  # rounds; payouts among older ones are found again by the market's name
 PAYOUT_TRIES = 6  # rounds asked for because a market of ours is final and its payout not yet read
 _FINAL = "finalized"
 _AUTH_STATUSES = (401, 403)
@@ -100,6 +102,9 @@ class Tracking:
         self.position_doubts = Doubts()  # by ticker
         self.order_doubts = Doubts()  # by order id
         self.backfills = Backfills()
+        self.is_caught_up = True  # what the last life may have missed is read
+        self.held_back: deque[Reconciliation] = deque(maxlen=HELD_BACK_MAX)  # until then
+        self.unheard_since_wall_ns: int | None = None  # it was asked for before the stream told of fills
         self.rounds = Rounds()
         self.payout_tries: dict[str, int] = {}  # final markets of ours -> rounds asked for
         self.requests = 0
@@ -178,6 +183,7 @@ class Tracking:
         known_until_ns = self.books.known_until_wall_ns()
         if known_until_ns is not None:
             self.backfills.want(known_until_ns)
+            self.is_caught_up = False
         for channel in CHANNELS:
             self.subscriptions.want(channel)
         return [StreamOpen(stream=STREAM)]
@@ -296,6 +302,10 @@ class Tracking:
     # --- sync ---
 
     def _on_reconciliation(self, sync: Reconciliation, now: Now) -> list[Effect]:
+        """Take over what a round read, once what the last life may have missed is booked: fills come first."""
+        if not self.is_caught_up:
+            self.held_back.append(sync)
+            return []
         effects = reconcile(self.books, sync, now.wall_ns, self.settings.sync.corrections)
         self._count(effects, now)
         if sync.complete:
@@ -312,7 +322,22 @@ class Tracking:
         fills = self.backfills.take(request_id, backfill, now)
         effects = take_reads(self.books, fills, "backfill", now.wall_ns)
         self._count(effects, now)
+        if backfill is not None and not backfill.error and not self.is_caught_up:
+            effects += self._catch_up(now)
         return effects
+
+    def _catch_up(self, now: Now) -> list[Effect]:
+        """Take over the rounds that waited; what the stream has not told of since is read once more when it is up."""
+        self.is_caught_up = self.booked = True
+        self.next_tidy_ns = 0
+        if self.unheard_since_wall_ns is not None:
+            self.backfills.want(self.unheard_since_wall_ns)
+        effects = [effect for sync in self.held_back for effect in self._on_reconciliation(sync, now)]
+        self.held_back.clear()
+        return effects
+
+    def _is_subscribed(self) -> bool:
+        return self.stream_up and all(self.subscriptions.sid(channel) for channel in CHANNELS)
 
     def _resolve(self, now: Now) -> None:
         """Find out what only the exchange's lists can tell: doubts that stay, payouts that are due."""
@@ -338,8 +363,11 @@ class Tracking:
 
     def _ask_sync(self, now: Now) -> list[Effect]:
         effects: list[Effect] = []
-        if self.stream_up and self.subscriptions.sid("fill") and self.books.ledger.state.accounts:
+        is_subscribed = self._is_subscribed()
+        if self.books.ledger.state.accounts and (is_subscribed or not self.is_caught_up):
             effects += self.backfills.ask(self._request_id, now)
+            if effects and not is_subscribed:
+                self.unheard_since_wall_ns = now.wall_ns
         return effects + self.rounds.ask(self._request_id, now)
 
     def _request_id(self) -> str:
@@ -384,6 +412,8 @@ class Tracking:
 
     def _tidy(self, now: Now) -> list[Effect]:
         """Let go of markets that settled long ago."""
+        if not self.is_caught_up:
+            return []
         effects, tickers = self.books.forget_old(now.wall_ns)
         for ticker in tickers:
             self.published.pop(ticker, None)
@@ -421,7 +451,7 @@ class Tracking:
 
     def _publish_accounts(self, is_due: bool) -> list[Effect]:
         """Publish the accounts when something was booked, and at the pace of the marks."""
-        up = self.stream_up and all(self.subscriptions.sid(channel) for channel in CHANNELS)
+        up = self._is_subscribed() and self.is_caught_up
         if not (is_due or self.booked or up != self.published_up):
             return []
         self.booked, self.published_up = False, up

@@ -140,6 +140,10 @@ class Exposure:
         """Take all claims of a market, replacing those before; those of nothing are left out."""
         self._set(self.stake(ticker), tuple(claim for claim in claims if claim.options))
 
+    def knows(self, ticker: str) -> bool:
+        """Say whether a market has a stake, flat or not."""
+        return ticker in self._rows
+
     def forget(self, ticker: str) -> None:
         """Drop a market in which nothing is held and nothing may fill."""
         assert not self.stake(ticker).position_e2, ticker

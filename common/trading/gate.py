@@ -6,6 +6,7 @@ still holds, prices from the book net of the account's own orders, and lets `adm
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from common.clock import NS_PER_MS, NS_PER_S
@@ -62,6 +63,11 @@ class Gate:
         self._touched[ticker] = None
         self._outdated[ticker] = None
 
+    def note_market(self, before: Market | None, market: Market) -> None:
+        """Take a market's terms: what its orders may cost, and whose limits they count towards, follows from them."""
+        if self.exposure.knows(market.ticker) and (before is None or _terms(before) != _terms(market)):
+            self.touch(market.ticker)
+
     def touch_unsettled(self) -> None:
         """Look again at every market where an order has fills: the published cash changed."""
         for order in (*self.executor.keeper.live.values(), *self._settling.values()):
@@ -91,12 +97,13 @@ class Gate:
         around = self.executor.around
         position, market = around.positions.get(ticker), around.markets.get(ticker)
         known = market or position
+        shard = known.shard if known else self._shard_of_orders(ticker)
         self.exposure.set_stake(
             Stake(
                 ticker=ticker,
                 event_ticker=known.event_ticker if known else "",
                 series_ticker=known.series_ticker if known else "",
-                shard=known.shard if known else 0,
+                shard=shard,
                 position_e2=position.position_e2 if position else 0,
                 cost_usd_e6=position.cost_usd_e6 if position else 0,
             )
@@ -104,13 +111,19 @@ class Gate:
         fee_type = market.fee_type if market else "quadratic"
         multiplier_e4 = market.fee_multiplier_e4 if market else 10_000
         has_everybody_told = self.executor.now.mono_ns - self._began_ns >= EVERYBODY_TOLD_NS
-        contained = around.contained_number(ticker, known.shard if known else 0, has_everybody_told)
+        contained = around.contained_number(ticker, shard, has_everybody_told)
         settling = self._still_settling(ticker, contained)
         own = [
             claim_of_order(order, contained, fee_type, multiplier_e4)
             for order in (*self.executor.keeper.live_in(ticker), *settling)
         ]
         self.exposure.set_claims(ticker, [*own, *self._foreign_claims(ticker, fee_type, multiplier_e4)])
+
+    def _shard_of_orders(self, ticker: str) -> int:
+        """Return where the orders of a market are that nobody has told us of yet."""
+        own = (order.shard for order in self.executor.keeper.live_in(ticker))
+        foreign = (order.shard for order in self.executor.foreign.orders.values() if order.ticker == ticker)
+        return next(chain(own, foreign), 0)
 
     def _still_settling(self, ticker: str, contained_number: int) -> list[OrderRecord]:
         settling = [order for order in self._settling.values() if order.ticker == ticker]
@@ -310,6 +323,11 @@ class Gate:
             cash_usd_e6=account.cash_usd_e6 if account is not None and account.known else None,
             equity_usd_e6=sum(row.liquidation_usd_e6 for row in accounts) if known else None,
         )  # fmt: skip
+
+
+def _terms(market: Market) -> tuple[str, int, str, str, int]:
+    """Return what a market's exposure depends on, besides its position and orders."""
+    return market.fee_type, market.fee_multiplier_e4, market.event_ticker, market.series_ticker, market.shard
 
 
 def _touch(book: Book) -> tuple[int | None, int | None]:

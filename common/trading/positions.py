@@ -192,7 +192,8 @@ class Ledger:
         """Say whether a fill is applied or contained in the opening."""
         holding = self.holdings.get(ticker)
         return holding is not None and (
-            fill_id in holding.fill_stamps_ns or exchange_wall_ns <= holding.booked_until_ns
+            fill_id in holding.fill_stamps_ns
+            or exchange_wall_ns // NS_PER_MS <= holding.booked_until_ns // NS_PER_MS  # the stream's stamps are no finer
         )
 
     def apply_fill(self, fill: LedgerFill, number: int) -> Booked | None:

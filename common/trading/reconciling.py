@@ -14,7 +14,11 @@ POSITIONS_LAG_NS = 2 * NS_PER_S  # the exchange's positions trail its fills: no 
 
 
 def reconcile(books: BooksOfRecord, sync: Reconciliation, wall_ns: int, corrections: bool) -> list[Effect]:
-    """Take over what a round read; from one whose passes did not agree only what certainly happened."""
+    """Take over what a round read; from one whose passes did not agree only what certainly happened.
+
+    Only for books that have read what they may have missed: a correction or a payout that overtakes a missed fill would
+    count it twice, or never.
+    """
     effects: list[Effect] = []
     if sync.complete:
         for shard in sorted(sync.cash_usd_e6):

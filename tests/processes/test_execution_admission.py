@@ -25,6 +25,7 @@ from tests.processes.execution_stage import (
     ExecutionStage,
     account,
     book,
+    decision,
     exchange,
     fill,
     foreign,
@@ -506,6 +507,30 @@ def test_a_market_that_comes_back_is_not_forgotten() -> None:
     stage.give(market())
     stage.live_on(LEAVE_NS / NS_PER_S + 1)
     assert TICKER in stage.core.around.markets
+
+
+@pytest.mark.parametrize("is_first_word", [False, True])
+def test_new_fee_terms_are_reckoned_with_in_what_rests_already(is_first_word: bool) -> None:
+    stage = ExecutionStage()
+    if is_first_word:
+        stage.give(trader(), exchange(), market(OTHER), book(), book(OTHER), decision(), account(), stage.picture())
+    else:
+        stage.open_with_group()
+    stage.give(foreign(), market(fee_multiplier_e4=5_000))
+    stage.place(7, pricing=Pricing.AGGRESSIVE)
+    assert stage.states("t2-j-7") == ["pending"]
+
+
+def test_a_foreign_order_counts_where_it_belongs_also_before_its_market_is_known() -> None:
+    stage = ExecutionStage()
+    stage.give(trader(), exchange(), market(OTHER), book(OTHER), account(), stage.picture())
+    stage.give(msgspec.structs.replace(foreign("bid", 4_900, 9_000), shard=2))
+    exposure = stage.core.gate.exposure
+    stage.core.gate.refresh()
+    assert (exposure.reserved_usd_e6(0), exposure.reserved_usd_e6(2) > 0) == (0, True)
+    stage.give(market(shard=2, event_ticker="KXRAIN-NEW"))
+    stage.core.gate.refresh()
+    assert exposure.event_loss_usd_e6("KXRAIN-NEW") >= 4_900 * 9_000
 
 
 def test_calls_are_writes() -> None:

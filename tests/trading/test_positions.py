@@ -247,6 +247,16 @@ def test_the_ids_of_an_hour_are_kept_and_what_happened_before_them_is_booked_alr
     assert again.apply_fill(heard_late, 201) is None
 
 
+def test_a_fill_read_again_long_after_with_a_finer_stamp_is_still_the_same():
+    ledger, hour_ns = opened(), IDS_KEPT_NS
+    by_stream = fill("bid", 4000, 100, "f1", exchange_wall_ns=hour_ns)
+    assert ledger.apply_fill(by_stream, 1) is not None
+    assert ledger.apply_fill(fill("bid", 4000, 100, "f2", exchange_wall_ns=3 * hour_ns), 2) is not None
+    by_list = fill("bid", 4000, 100, "f1", exchange_wall_ns=hour_ns + 753_000)
+    assert ledger.apply_fill(by_list, 3) is None
+    assert ledger.holdings["M"].position_e2 == 200
+
+
 def test_what_happened_while_nobody_listened_is_booked_after_what_came_first():
     ledger, hour_ns = opened(), IDS_KEPT_NS
     assert ledger.apply_fill(fill("bid", 4000, 100, "before", exchange_wall_ns=hour_ns), 1) is not None

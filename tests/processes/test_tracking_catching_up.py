@@ -1,0 +1,89 @@
+"""Tracking after a death: what it missed is booked before any correction, payout or farewell that would overtake it."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.messages import Account, External, Settlement
+from common.paper.model import MarketAction
+from processes.sync import Sync
+from processes.tracking import Tracking
+from tests.paper.rest import CENT
+from tests.processes.kit import lose
+from tests.processes.tracking_desk import Desk
+
+
+def struck(dead_s: float, *, sync_dies: bool) -> Desk:
+    """Return a desk whose tracking comes back after a fill that it did not hear, with its stream still away."""
+    desk = Desk().open()
+    desk.market()
+    desk.buy("1.00")
+    desk.stage.pass_time(3)
+    desk.stage.kill("tracking")
+    if sync_dies:
+        desk.stage.kill("sync")
+    desk.buy("2.00")
+    desk.stage.pass_time(dead_s)
+    desk.stage.deaf.add("private")
+    return desk
+
+
+def come_back(desk: Desk, stream_late_s: float) -> None:
+    """Start tracking again; the private stream comes later."""
+    desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
+    desk.market()
+    desk.stage.pass_time(stream_late_s)
+    desk.stage.deaf.clear()
+    desk.stage.connect("tracking", "private")
+
+
+@pytest.mark.parametrize("stream_late_s", [0.5, 15, 60])
+def test_no_correction_overtakes_a_fill_that_sync_no_longer_shows(stream_late_s: float) -> None:
+    desk = struck(120, sync_dies=False)
+    come_back(desk, stream_late_s)
+    desk.stage.pass_time(40)
+    desk.assert_equal()
+    assert not desk.tracking.said(External)
+    assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100, 200]
+
+
+def test_a_payout_of_long_ago_waits_for_the_fills_before_it() -> None:
+    desk = struck(1, sync_dies=True)
+    for action in (
+        MarketAction(ticker=CENT, action="close"),
+        MarketAction(ticker=CENT, action="determine", result="yes"),
+    ):
+        desk.stage.paper.apply(action)
+    desk.stage.pass_time(4_000)
+    desk.sync = desk.stage.run_core("sync", Sync(), desk.settings)
+    come_back(desk, 20)
+    desk.market(CENT, "finalized", -10)
+    desk.stage.pass_time(40)
+    desk.assert_equal()
+    assert not desk.tracking.said(External)
+    assert [row.position_e2 for row in desk.tracking.said(Settlement)] == [300]
+
+
+def test_nobody_is_told_that_all_is_known_before_it_is() -> None:
+    desk = struck(120, sync_dies=False)
+    desk.stage.faults.append(lose("/portfolio/fills", times=20))
+    come_back(desk, 0)
+    desk.stage.pass_time(3)
+    assert desk.core.stream_up
+    assert not desk.tracking.last(Account).stream_up
+    desk.stage.faults.clear()
+    desk.stage.pass_time(40)
+    assert desk.tracking.last(Account).stream_up
+    desk.assert_equal()
+
+
+def test_a_fill_between_the_first_reading_and_the_stream_is_read_as_well() -> None:
+    desk = struck(120, sync_dies=False)
+    desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
+    desk.market()
+    desk.stage.until(lambda: desk.core.is_caught_up)
+    desk.buy("4.00")
+    desk.stage.deaf.clear()
+    desk.stage.connect("tracking", "private")
+    desk.stage.pass_time(1)
+    desk.assert_equal()
