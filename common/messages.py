@@ -255,6 +255,16 @@ class OpenOrders(Message, frozen=True, kw_only=True):
     reserved_usd_e6: int = 0
 
 
+class Brake(Message, frozen=True, kw_only=True):
+    """[shard] Our order group on a shard, the exchange's own brake, as execution knows it."""
+
+    shard: int
+    group_id: str  # "": there is none now
+    limit: int  # contracts that may fill within 15 s
+    triggered: bool
+    triggers: int  # how often that was found, ever
+
+
 class RateLimits(Message, frozen=True, kw_only=True):
     """[-] What the exchange says about our request budgets, in tokens."""
 
@@ -458,7 +468,7 @@ class OrderGroup(Message, frozen=True, kw_only=True):
     group_id: str
     event_type: str
     limit_e2: int | None = None
-    shard: int = 0
+    shard: int = 0  # the exchange's word names none
     exchange_wall_ns: int = 0
 
 

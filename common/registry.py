@@ -81,7 +81,7 @@ PROCESSES: dict[str, Process] = {
         Process(
             name="coordinator", job="the state machine; the only one that says go", priority=40,
             reads=(
-                "book", "market", "exchange", "order", "open_orders", "order_group", "fill", "position", "account",
+                "book", "market", "exchange", "order", "open_orders", "brake", "fill", "position", "account",
                 "reconciliation", "settlement", "external", "error",
             ),
             asks=("execution", "sync"), journal=True,
@@ -122,6 +122,7 @@ TOPICS: dict[str, Topic] = {
         Topic(name="error", kind="event", schema=messages.Error, key="", owners=_ALL),
         Topic(name="order", kind="event", schema=messages.Order, key="ticker", owners=("execution",), durable=True),
         Topic(name="open_orders", kind="state", schema=messages.OpenOrders, key="ticker", owners=("execution",)),
+        Topic(name="brake", kind="state", schema=messages.Brake, key="shard", owners=("execution",)),
         Topic(
             name="account_order", kind="event", schema=messages.AccountOrder, key="ticker", owners=("tracking",),
             durable=True,

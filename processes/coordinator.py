@@ -1,6 +1,6 @@
 """coordinator: holds the state machine, and is the only one that says go.
 
-Reads   every state that trading depends on; order, fill, settlement, external, order_group, reconciliation, error
+Reads   every state that trading depends on; order, fill, settlement, external, reconciliation, error
 Writes  trader_state, transition, verdict, activity; asks execution and sync; answers actions, commands and halt
 Holds   on disk: the operator's intent, the tries, the reserved action numbers, the day's limits; all else from the bus
 Stops   at once; without it execution refuses orders and takes ours away within three seconds
@@ -28,11 +28,13 @@ from common.effects import (
     Wake,
     WakeAt,
 )
+from common.errors import BrokenInvariant
 from common.messages import (
     Action,
     ActionReply,
     Activity,
     Book,
+    Brake,
     Cause,
     CauseKind,
     Command,
@@ -44,7 +46,6 @@ from common.messages import (
     Halt,
     Intent,
     Order,
-    OrderGroup,
     Reconciliation,
     Reply,
     Settlement,
@@ -124,8 +125,10 @@ class Coordinator:
                 return self._start(message)
             case Latched():
                 return self.halt(CauseKind.EMERGENCY_STOP, message.reason, latch=False)
-            case Order() | Fill() | Settlement() | External() | OrderGroup() | Reconciliation() | Error():
+            case Order() | Fill() | Settlement() | External() | Reconciliation() | Error():
                 return self._on_event(message)
+            case Brake():
+                return self.guards.on_brake(message, self)
             case _:
                 self._note_state(message)
                 return []
@@ -169,9 +172,8 @@ class Coordinator:
 
     def _catch_up(self) -> list[Effect]:
         """Hear the events that were missed since the last life."""
-        facts = self.memory.facts
-        after = {"fill": facts.day.last_fill_number, "order_group": facts.group_event_number}
-        return [Follow(topic=topic, after=number) for topic, number in after.items() if number]
+        number = self.memory.facts.day.last_fill_number
+        return [Follow(topic="fill", after=number)] if number else []
 
     def _note_state(self, message: Delivered) -> None:
         if isinstance(message, Exchange):
@@ -364,7 +366,7 @@ class Coordinator:
     def _duty(self) -> list[Effect]:
         match self.machine.state:
             case State.CALIBRATING:
-                return self._judge_calibration()
+                return self._judge_calibration() + self._watch()  # losses are looked at before the first action
             case State.READY | State.ACTING:
                 return self._watch()
             case State.PAUSED:
@@ -389,7 +391,9 @@ class Coordinator:
         return self.conversation.begin(self.now)
 
     def _judge_calibration(self) -> list[Effect]:
-        if self.calibration is None or self.conversation is None or not self.conversation.done:
+        if self.calibration is None or self.conversation is None:
+            raise BrokenInvariant("CALIBRATING, and nothing calibrates")
+        if not self.conversation.done:
             return []
         result = self.calibration.result
         if not result.complete:
@@ -416,6 +420,7 @@ class Coordinator:
     def _begin_ready(self) -> list[Effect]:
         every_s = self.settings.coordinator.recalibrate_every_s
         self.recalibrate_at_ns = self.now.mono_ns + every_s * NS_PER_S if every_s else 0
+        self.guards.losses.begin()
         if not self.memory.facts.tries:
             return []
         self.memory.facts.tries = 0
@@ -427,6 +432,8 @@ class Coordinator:
 
     def _watch(self) -> list[Effect]:
         """Do what READY owes: cash, losses, exits, deadlines, recalibration."""
+        if self.machine.state not in (State.READY, State.ACTING):
+            return []
         effects = self.guards.watch(self)
         if self.machine.state not in (State.READY, State.ACTING):
             return effects

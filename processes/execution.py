@@ -2,7 +2,8 @@
 
 Reads   trader_state, book, market, exchange, decision (its age), fill, position, account, account_order, order_group,
         reconciliation, rate_limits
-Writes  order (numbered and on disk), open_orders, activity, error; answers Place, Amend, Cancel, GroupReset and Halt
+Writes  order (numbered and on disk), open_orders, brake, activity, error; answers Place, Amend, Cancel, GroupReset,
+        Halt
 Holds   every order of ours, in its journal: the intent is synced before a request leaves
 Stops   at once; what was under way is UNKNOWN in the next life until evidence tells
 """
@@ -391,6 +392,7 @@ class Execution:
             effects += self.writes.cancel_all()
         effects += self.writes.tend()
         effects += self._publish_open_orders()
+        effects += self.writes.groups.tell()
         effects += self._let_go()
         is_idle = not (self.keeper.live or self.halting.is_proving or self.writes.groups.is_waiting)
         self.has_news = False

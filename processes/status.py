@@ -158,7 +158,7 @@ class Status:
             case External():
                 self._act(message.at_wall_ns, "external_cash", f"{message.reason} {gain(message.usd_e6)}")
             case OrderGroup():
-                self._act(message.exchange_wall_ns, "order_group", f"{message.event_type} on shard {message.shard}")
+                self._act(message.exchange_wall_ns, "order_group", f"{message.group_id} {message.event_type}")
 
     def _act(self, wall_ns: int, kind: str, detail: str, duration_s: float | None = None, success: bool = True) -> None:
         line = ActivityLine(at_wall_ns=wall_ns, kind=kind, detail=detail, duration_s=duration_s, success=success)

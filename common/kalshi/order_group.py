@@ -1,8 +1,9 @@
 """Our order group on each shard: the exchange's own brake, which works although we are dead. Pure.
 
 One group per shard is made when it is first needed and kept in the journal. When it triggers, the exchange cancels its
-orders and takes no new ones until it is reset; only the coordinator asks for that. A group that the exchange does not
-know any more, or that has another limit than the settings, is replaced by a new one.
+orders and takes no new ones until it is reset; only the coordinator asks for that. It hears of triggers from here: the
+private stream names no shard, tells of everybody's groups, and may be down when ours triggers. A group that the
+exchange does not know any more, or that has another limit than the settings, is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from common.clock import NS_PER_S
-from common.effects import Answer, Effect
+from common.effects import Answer, Effect, Publish
 from common.kalshi import calls
 from common.kalshi import outcomes as told
-from common.messages import Done, OrderGroup
+from common.messages import Brake, Done, OrderGroup
 from common.trading.order_keeper import GroupNoted
 from common.units import QTY_ONE_E2
 
@@ -51,6 +52,7 @@ class GroupDesk:
         self._wanted: dict[int, int] = {}  # shards without a group -> when to try (again)
         self._resets: dict[int, tuple[str, ...]] = {}  # shards to reset -> who asked
         self._under_way: dict[int, None] = {}  # shards
+        self._told: dict[int, Brake] = {}
 
     @property
     def limit(self) -> int:
@@ -80,8 +82,13 @@ class GroupDesk:
         if code == GROUP_GONE:
             return self._note_gone(shard)
         if code == GROUP_TRIGGERED and group.group_id:
-            return self._note(msgspec.structs.replace(group, triggered=True))
+            return self._note_triggered(group)
         return []
+
+    def _note_triggered(self, group: GroupNoted) -> list[Effect]:
+        return self._note(
+            msgspec.structs.replace(group, triggered=True, triggers=group.triggers + (not group.triggered))
+        )
 
     def _note_gone(self, shard: int) -> list[Effect]:
         self._wanted.setdefault(shard, 0)
@@ -98,8 +105,10 @@ class GroupDesk:
             return []
         heard = msgspec.structs.replace(ours, number=event.number)
         match event.event_type:
-            case "triggered" | "reset":
-                return self._note(msgspec.structs.replace(heard, triggered=event.event_type == "triggered"))
+            case "triggered":
+                return self._note_triggered(heard)
+            case "reset":
+                return self._note(msgspec.structs.replace(heard, triggered=False))
             case "deleted":
                 return self._note(msgspec.structs.replace(heard, group_id="", triggered=False))
         return []
@@ -110,6 +119,19 @@ class GroupDesk:
             return [Answer(token=token, reply=Done(success=False, code="no_group", detail="no order group yet"))]
         self._resets[shard] = (*self._resets.get(shard, ()), token)
         return []
+
+    def tell(self) -> list[Effect]:
+        """Publish what became of our groups, if it is news."""
+        effects: list[Effect] = []
+        for shard, group in self.writes.executor.keeper.groups.items():
+            brake = Brake(
+                shard=shard, group_id=group.group_id, limit=group.limit, triggered=group.triggered,
+                triggers=group.triggers,
+            )  # fmt: skip
+            if self._told.get(shard) != brake:
+                self._told[shard] = brake
+                effects.append(Publish(topic="brake", key=str(shard), message=brake))
+        return effects
 
     @property
     def is_waiting(self) -> bool:
@@ -143,8 +165,10 @@ class GroupDesk:
             self._wanted[shard] = self.writes.executor.now.mono_ns + TRY_AGAIN_NS
             return []
         self._wanted.pop(shard, None)
-        number = self._group(shard).number
-        return self._note(GroupNoted(shard=shard, group_id=str(outcome.value), limit=self.limit, number=number))
+        made = msgspec.structs.replace(
+            self._group(shard), group_id=str(outcome.value), limit=self.limit, triggered=False
+        )
+        return self._note(made)
 
     def _reset_answered(self, context: Resetting, outcome: told.WriteOutcome[object]) -> list[Effect]:
         if isinstance(outcome, told.Ok):

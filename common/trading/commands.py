@@ -50,6 +50,7 @@ class Commands:
         self.flatten_wanted = False
         self.stopping = False
         self.closing: Closing | None = None
+        self.flattening: Conversation | None = None  # the closing's
         self._finishes: dict[str, Finish] = {}  # requests of ours outside of conversations
         self._halt_proof: Done | None = None
         self._proofs_asked = 0  # and not answered
@@ -132,8 +133,9 @@ class Commands:
 
     def _end_hold(self) -> None:
         self.calibrates_held = self.flatten_wanted = self.stopping = False
-        if self.closing is not None:
-            self.closing, self.trader.conversation = None, None
+        if self.flattening is not None and self.trader.conversation is self.flattening:
+            self.trader.conversation = None
+        self.closing = self.flattening = None
 
     # --- hold: pause, flatten, stop ---
 
@@ -195,8 +197,8 @@ class Commands:
                 lambda: not any(row.position_e2 for row in held.values()),
                 trader.desk.closing_order,
             )
-            trader.conversation = Conversation("flatten", self.closing.talk(), trader.request_id)
-            return trader.conversation.begin(trader.now)
+            self.flattening = trader.conversation = Conversation("flatten", self.closing.talk(), trader.request_id)
+            return self.flattening.begin(trader.now)
         if self.stopping and not any(trader.world.own_orders()):
             self.stopping = False
             return trader.fire(Event.STOPPED, "stopped by the operator")

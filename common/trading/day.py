@@ -93,6 +93,10 @@ class LossWatch:
         """Say whether a limit is passed and has not stood long enough."""
         return self._since_ns is not None
 
+    def begin(self) -> None:
+        """Begin anew: what was passed before nobody watched has not stood since."""
+        self._since_ns = None
+
     def judge(self, day: Day, equity_usd_e6: int, now: Now) -> str:
         """Return the reason to halt once a loss has stood long enough, or ''."""
         reason = day.loss_reason(equity_usd_e6, self._limits)

@@ -79,6 +79,8 @@ class Desk:
         closes = action.purpose is not Purpose.OPEN
         if not self.trader.machine.may(Right.CLOSE if closes else Right.OPEN):
             return Refusal(Code.STATE, f"the trader is {self.trader.machine.state}")
+        if not closes and self.trader.guards.losses.is_waiting:
+            return Refusal(Code.DAY_LOSS, "a loss limit is passed; trading halts if that lasts")
         if self.draining:
             return Refusal(Code.STATE, "draining for a recalibration")
         if action.kind is ActionKind.PLACE and (action.side is None or action.pricing is None or action.qty_e2 <= 0):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from common.clock import NS_PER_S
 from common.effects import Ask, Effect
 from common.messages import (
+    Brake,
     CauseKind,
     Done,
     Fill,
     GroupReset,
     Order,
-    OrderGroup,
     OrderState,
     Reconciliation,
     Reply,
@@ -32,7 +32,9 @@ UNEXPLAINED_MAX_USD_E6 = 20 * USD_ONE_E6
 RESET_TIMEOUT_NS = 10 * NS_PER_S
 RESET_AGAIN_NS = 2 * NS_PER_S
 SAVE_PEAK_NS = 10 * NS_PER_S
-NO_FAULT_OF_OURS = ("http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", "post_only_cross")
+NO_FAULT_OF_OURS = (
+    "not_sent", "http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", "post_only_cross",
+)  # fmt: skip
 
 
 class Guards:
@@ -43,7 +45,8 @@ class Guards:
         self.losses = LossWatch(limits)
         self.rejects: dict[str, deque[int]] = {}  # per market, "" for all
         self._resets: dict[str, int] = {}  # request -> shard of the order group it resets
-        self._peak_saved_ns = 0
+        self._equity_saved_ns = 0
+        self._has_unsaved_equity = False
 
     # --- events ---
 
@@ -55,9 +58,6 @@ class Guards:
             case Fill():
                 if trader.memory.facts.day.note_fill(event.number, event.fee_usd_e6, event.qty_e2):
                     return [trader.memory.keep(sync=False)]
-            case OrderGroup() if event.number > trader.memory.facts.group_event_number:
-                trader.memory.facts.group_event_number = event.number
-                return self._on_trigger(event, trader) if event.event_type == "triggered" else [trader.memory.keep()]
             case Reconciliation():
                 effects = self._on_drift(event, trader) if event.confirmed else []
                 return effects + self._end_drifts(event, trader)
@@ -78,7 +78,17 @@ class Guards:
         times.append(now_ns)
         return sum(1 for at_ns in times if now_ns - at_ns < MINUTE_NS)
 
-    def _on_trigger(self, event: OrderGroup, trader: Trader) -> list[Effect]:
+    def on_brake(self, brake: Brake, trader: Trader) -> list[Effect]:
+        """Take what became of our order group on a shard; a trigger is acted on once, also one of a former life."""
+        heard = trader.memory.facts.triggers_heard
+        before = heard.get(brake.shard)
+        if before == brake.triggers:
+            return []
+        heard[brake.shard] = brake.triggers
+        is_news = brake.triggered if before is None else brake.triggers > before
+        return self._on_trigger(brake.shard, trader) if is_news else [trader.memory.keep()]
+
+    def _on_trigger(self, shard: int, trader: Trader) -> list[Effect]:
         """The exchange's own brake went off: pause, reset later, and halt when it happens too often."""
         trips = self._recent(trader.memory.facts.group_trip_wall_ns, trader)
         trader.memory.facts.group_trip_wall_ns = trips
@@ -86,9 +96,9 @@ class Guards:
             return trader.halt(CauseKind.ORDER_GROUP, f"the order group was triggered {len(trips)} times in an hour")
         trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", self.limits.group_pause_s)
         due_ns = trader.now.wall_ns + self.limits.group_pause_s * NS_PER_S
-        trader.memory.facts.group_resets_wall_ns[event.shard] = due_ns
+        trader.memory.facts.group_resets_wall_ns[shard] = due_ns
         # What an earlier reset comes to says nothing about this trigger.
-        self._resets = {request_id: shard for request_id, shard in self._resets.items() if shard != event.shard}
+        self._resets = {request_id: other for request_id, other in self._resets.items() if other != shard}
         return [trader.memory.keep()]
 
     def _recent(self, times: list[int], trader: Trader) -> list[int]:
@@ -186,9 +196,11 @@ class Guards:
             return []
         equity_e6 = sum(row.liquidation_usd_e6 - row.external_usd_e6 for row in accounts)
         effects: list[Effect] = []
-        is_new = trader.memory.facts.day.note_equity(equity_e6)
-        if is_new and trader.now.mono_ns - self._peak_saved_ns >= SAVE_PEAK_NS:
-            self._peak_saved_ns = trader.now.mono_ns
-            effects.append(trader.memory.keep(sync=False))
-        reason = self.losses.judge(trader.memory.facts.day, equity_e6, trader.now)
+        day = trader.memory.facts.day
+        is_start = day.start_usd_e6 is None
+        self._has_unsaved_equity |= day.note_equity(equity_e6)
+        if is_start or (self._has_unsaved_equity and trader.now.mono_ns - self._equity_saved_ns >= SAVE_PEAK_NS):
+            self._equity_saved_ns, self._has_unsaved_equity = trader.now.mono_ns, False
+            effects.append(trader.memory.keep(sync=is_start))
+        reason = self.losses.judge(day, equity_e6, trader.now)
         return effects + (trader.halt(CauseKind.LOSS_LIMIT, reason) if reason else [])

@@ -28,7 +28,7 @@ class Remembered(msgspec.Struct, kw_only=True):
     drifts_standing_e2: dict[str, int] = {}  # ticker -> confirmed and counted, and nobody corrects it
     group_trip_wall_ns: list[int] = []  # triggers of our order group in the last hour
     group_resets_wall_ns: dict[int, int] = {}  # shard -> when to reset its triggered order group
-    group_event_number: int = 0  # the last event of order groups that was acted on
+    triggers_heard: dict[int, int] = {}  # shard -> triggers of our order group that were acted on
     day: Day = msgspec.field(default_factory=Day)
 
 

@@ -55,6 +55,7 @@ class GroupNoted(Record, frozen=True, kw_only=True):
     group_id: str
     limit: int = 0  # contracts
     triggered: bool = False
+    triggers: int = 0  # how often it, or one before it, was found triggered
     number: int = 0  # of the last `order_group` event it includes
 
 

@@ -44,6 +44,7 @@ class Code(StrEnum):
     EVENT_LOSS = "event_loss"
     SERIES_LOSS = "series_loss"
     TOTAL_LOSS = "total_loss"
+    DAY_LOSS = "day_loss"  # a limit of the day is passed and may yet halt
     ACCOUNT_UNKNOWN = "account_unknown"
     CASH = "cash"
 

@@ -10,6 +10,7 @@ from common.messages import Cause, CauseKind
 from common.settings import Settings
 from common.trading.conversation import Conversation
 from common.trading.desk import Desk
+from common.trading.guards import Guards
 from common.trading.memory import Memory
 from common.trading.state_machine import Event, StateMachine
 from common.trading.world import World
@@ -26,6 +27,7 @@ class Trader(Protocol):
     world: World
     memory: Memory
     desk: Desk
+    guards: Guards
     standing: dict[CauseKind, Cause]
     conversation: Conversation | None
 

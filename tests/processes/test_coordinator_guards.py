@@ -10,6 +10,7 @@ from common.effects import (
 )
 from common.messages import (
     ActionReply,
+    Brake,
     Cancel,
     Cause,
     CauseKind,
@@ -19,7 +20,6 @@ from common.messages import (
     Fill,
     GroupReset,
     Order,
-    OrderGroup,
     OrderState,
     Outcome,
     Place,
@@ -101,6 +101,19 @@ def test_no_cash_tries_again_as_soon_as_a_position_can_be_sold() -> None:
 # --- flatten ---
 
 
+def test_a_flatten_that_a_halt_ended_does_not_end_the_next_calibration() -> None:
+    stage = Stage().ready()
+    stage.give(position(stage.now, held_e2=300))
+    stage.command("flatten")
+    stage.wait(0.5)
+    stage.core.halt(CauseKind.EMERGENCY_STOP, "test")
+    stage.command("clear-halt", "looked at it")
+    _, effects = stage.command("start")
+    assert stage.state is State.CALIBRATING
+    stage.answer_sync(effects + stage.world())
+    assert stage.state is State.READY
+
+
 def test_flatten_closes_everything_and_stays_paused() -> None:
     stage = Stage().ready()
     stage.give(position(stage.now, held_e2=-300))
@@ -166,10 +179,14 @@ def test_twenty_rejects_pause_for_a_minute() -> None:
     assert stage.state is State.READY
 
 
+def brake(triggers: int, triggered: bool = True, shard: int = 0) -> Brake:
+    return Brake(shard=shard, group_id="g", limit=100, triggered=triggered, triggers=triggers)
+
+
 def test_a_triggered_group_pauses_is_reset_and_halts_the_third_time() -> None:
     stage = Stage().ready()
     for count in range(1, 4):
-        stage.give(OrderGroup(number=count, group_id="g", event_type="triggered"))
+        stage.give(brake(count))
         if count == 3:
             break
         assert stage.state is State.PAUSED
@@ -178,6 +195,86 @@ def test_a_triggered_group_pauses_is_reset_and_halts_the_third_time() -> None:
         stage.answer_sync(effects)
         assert stage.state is State.READY
     assert stage.state is State.HALTED
+
+
+def test_the_group_of_the_shard_that_triggered_is_reset() -> None:
+    stage = Stage().ready()
+    stage.give(brake(0, triggered=False, shard=2), brake(1, shard=2))
+    assert [ask.request for ask in stage.asked(stage.wait(61), GroupReset)] == [GroupReset(shard=2)]
+
+
+def test_a_trigger_counts_once_however_often_it_is_told_and_whoever_lives() -> None:
+    stage = Stage().ready()
+    for each in (brake(1), brake(1), brake(1, triggered=False)):
+        stage.give(each)
+    after = stage.restart()
+    after.give(brake(1, triggered=False), brake(1))
+    assert len(after.core.memory.facts.group_trip_wall_ns) == 1
+    after.give(brake(2, triggered=False))  # it triggered and was reset while nobody listened
+    assert len(after.core.memory.facts.group_trip_wall_ns) == 2
+
+
+def test_a_coordinator_that_knows_nothing_acts_on_a_group_that_is_triggered_and_on_no_other() -> None:
+    calm = Stage().ready()
+    calm.give(brake(7, triggered=False))
+    assert calm.state is State.READY
+    calm.give(brake(8))
+    assert calm.state is State.PAUSED
+    late = Stage().ready()
+    late.give(brake(7))
+    assert late.state is State.PAUSED
+
+
+def test_what_never_left_is_no_reject_of_the_exchange() -> None:
+    stage = Stage().ready()
+    for number in range(25):
+        stage.give(rejected("not_sent", number))
+    assert stage.state is State.READY
+    _, effects = stage.act()
+    assert stage.asked(effects, Place)
+
+
+def test_the_days_best_is_on_disk_soon_after_it_was_reached() -> None:
+    stage = Stage().ready()
+    stage.wait(11)
+    for dollars in (10_010, 10_020):
+        stage.give(account(dollars * USD_ONE_E6))
+        stage.wait(1)
+    stage.wait(11)
+    assert stage.restart().core.memory.facts.day.peak_usd_e6 == 10_020 * USD_ONE_E6
+
+
+def test_the_start_of_a_day_is_on_disk_at_once() -> None:
+    stage = Stage().ready()
+    assert stage.restart().core.memory.facts.day.start_usd_e6 == 10_000 * USD_ONE_E6
+
+
+def test_nothing_opens_while_a_loss_limit_is_passed() -> None:
+    stage = Stage().ready()
+    stage.give(account(10_000 * USD_ONE_E6, liquidation_usd_e6=9_850 * USD_ONE_E6))
+    token, effects = stage.act()
+    [reply] = answers(effects, token)
+    assert isinstance(reply, ActionReply)
+    assert reply.code == "day_loss"
+    stage.give(account(10_000 * USD_ONE_E6))
+    assert stage.asked(stage.act()[1], Place)
+
+
+def test_a_loss_of_the_time_in_pause_is_seen_before_the_first_action() -> None:
+    stage = Stage().ready()
+    stage.command("pause")
+    stage.give(account(10_000 * USD_ONE_E6, liquidation_usd_e6=9_800 * USD_ONE_E6))
+    stage.wait(60)
+    _, effects = stage.command("resume")
+    stage.give(account(10_000 * USD_ONE_E6, liquidation_usd_e6=9_800 * USD_ONE_E6))
+    [ask] = stage.asked(effects, SyncNow)
+    lost = account(10_000 * USD_ONE_E6, stage.now.mono_ns, liquidation_usd_e6=9_800 * USD_ONE_E6)
+    stage.give(Answered(request_id=ask.request_id, reply=Done(success=True)), lost)
+    assert stage.state is State.READY
+    token, effects = stage.act()
+    [reply] = answers(effects, token)
+    assert isinstance(reply, ActionReply)
+    assert reply.code == "day_loss"
 
 
 def test_a_loss_must_stand_for_a_while_before_it_halts() -> None:

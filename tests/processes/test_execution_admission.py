@@ -295,7 +295,7 @@ def test_nothing_is_admitted_without_a_coordinator_or_in_observe_mode() -> None:
 
 def test_every_refusal_that_can_happen_is_tested() -> None:
     covered = {code for code, _, _ in CASES.values()}
-    coordinators = {Code.INVALID, Code.STALE_DECISION, Code.BUSY}  # tested there
+    coordinators = {Code.INVALID, Code.STALE_DECISION, Code.BUSY, Code.DAY_LOSS}  # tested there
     assert set(Code) - covered == {Code.TOUCHES, Code.ACCOUNT_UNKNOWN} | coordinators
 
 

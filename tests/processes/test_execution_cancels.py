@@ -10,6 +10,7 @@ from common.effects import Asked, Latch, Latched, PeerGone, PeerUp, Persist, Res
 from common.kalshi.calls import ORDERS
 from common.messages import (
     Activity,
+    Brake,
     Cause,
     CauseKind,
     Done,
@@ -489,6 +490,34 @@ def test_a_rejection_tells_of_a_trigger_that_was_not_heard() -> None:
     stage.place()
     stage.answer(stage.calls(ORDERS)[-1], 409, {"error": {"code": "order_group_triggered", "message": "no"}})
     assert stage.refused(stage.place()) == "order_group"
+
+
+def brakes(stage: ExecutionStage) -> list[tuple[int, bool, int]]:
+    """Return what was told of our groups: shard, whether it is triggered, and how often it was."""
+    return [(told.shard, told.triggered, told.triggers) for told in stage.published(Brake)]
+
+
+def test_a_trigger_is_told_once_with_its_shard_however_it_was_found() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    stage.place()
+    stage.answer(stage.calls(ORDERS)[-1], 409, {"error": {"code": "order_group_triggered", "message": "no"}})
+    stage.give(group_event("triggered"))
+    assert brakes(stage) == [(0, True, 1)]
+    reset(stage)
+    stage.answer(stage.calls()[-1], 200, {})
+    assert brakes(stage)[1:] == [(0, False, 1)]
+    stage.said.clear()
+    stage.start()
+    stage.open()
+    assert brakes(stage) == [(0, False, 1)]
+
+
+def test_of_somebody_elses_group_nothing_is_told() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    stage.give(msgspec.structs.replace(group_event("triggered"), group_id="somebody-elses"))
+    assert brakes(stage) == []
 
 
 def test_another_limit_makes_another_group() -> None:

@@ -139,7 +139,7 @@ def test_fills_syncs_settlements_and_cash_are_told() -> None:
         "state_sync: HTTP 503 (1.2s) ✗",
         f"settlement: {TICKER} 3 settled yes (-$1.50)",
         "external_cash: deposit +$5.00",
-        "order_group: triggered on shard 0",
+        "order_group: g triggered",
         "orders_withdrawn: 1 resting order",
     ]  # fmt: skip
 
