@@ -164,8 +164,8 @@ def _position_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference | N
         ours_e2, theirs_e2 = mine.position_e2 if mine else 0, row.position_e2 if row else 0
         if ours_e2 == theirs_e2:
             continue
-        if row is None and (ticker in settled or ticker in ours.over):
-            continue  # it left the list because it was paid out
+        if ticker in settled or (mine and mine.settled) or (row is None and ticker in ours.over):
+            continue  # it was paid out: one of the exchange's lists, or our books, are behind the others
         account = ours.accounts.get(row.shard if row else mine.shard if mine else 0)
         is_known = account is not None and account.known
         if is_known and ticker not in moved and ours.is_still("position", ticker, theirs.sent_mono_ns):
@@ -192,9 +192,14 @@ def _cash_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference | None]
 
 
 def _awaits_payout(ours: Ours, theirs: Theirs, shard: int) -> bool:
-    """Say whether a market paid out of which our books are about to hear; one in which we hold nothing pays nothing."""
-    paid = [ours.positions.get(row.ticker) for row in theirs.settlements if row.shard == shard]
-    return any(position is not None and position.position_e2 and not position.settled for position in paid)
+    """Say whether a market paid out of which our books are about to hear; one in which we hold nothing pays nothing.
+
+    It did where its row says so, and may have where it is over and the list of positions shows it no more.
+    """
+    paid = {row.ticker for row in theirs.settlements if row.shard == shard}
+    paid |= ours.over.keys() - {row.ticker for row in theirs.positions if row.position_e2}
+    held = (row for row in ours.positions.values() if row.shard == shard and row.position_e2 and not row.settled)
+    return any(row.ticker in paid for row in held)
 
 
 def _order_differences(ours: Ours, theirs: Theirs) -> Iterator[Difference | None]:

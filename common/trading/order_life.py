@@ -52,6 +52,7 @@ from common.trading.order_rules import (
     overdue,
     reject,
     reject_late,
+    reject_seen,
     report,
     report_late,
     report_void,
@@ -76,7 +77,7 @@ _COLUMNS = (
 _ROWS: dict[type, tuple[Rule, ...]] = {
     # event              pending       resting      amending     cancelling   unknown       closed       rejected
     Acknowledged:       (acknowledge,  confirm,     confirm,     confirm,     confirm,      ignore,      never),
-    Rejected:           (reject,       never,       never,       never,       never,        reject_late, never),
+    Rejected:           (reject,       reject_seen, reject_seen, reject_seen, reject_seen,  reject_late, never),
     ExistsAlready:      (exists_known, ignore,      ignore,      ignore,      exists_known, ignore,      never),
     AnswerMissing:      (create_lost,  answer_lost, answer_lost, answer_lost, answer_lost,  ignore,      ignore),
     FillApplied:        (fill,         fill,        fill,        fill,        fill,         fill_late,   never),

@@ -74,6 +74,13 @@ def reject(order: OrderRecord, event: Rejected) -> None:
     _end(order, OrderState.REJECTED, 0)
 
 
+def reject_seen(order: OrderRecord, event: Rejected) -> None:
+    """Doubt a refusal of what the stream has shown: a post-only order that crossed may be entered and cancelled."""
+    if not order.exists or not order.rests or order.told_filled_e2:
+        never(order, event)
+    _doubt(order, Doubt.CREATE, order.signed_wall_ns)
+
+
 def reject_late(order: OrderRecord, event: Rejected) -> None:
     """Accept a refusal after the stream said cancelled: a post-only order that crossed may be told in both ways."""
     if order.final_filled_e2:
@@ -169,8 +176,9 @@ def report_late(order: OrderRecord, event: Reported) -> None:
 
 
 def report_void(order: OrderRecord, event: Reported) -> None:
-    """Accept of a rejected order only that it is cancelled, empty: a post-only order that crossed."""
-    if event.status != "canceled" or event.filled_e2:
+    """Accept of a rejected order only that it was entered and cancelled, empty: a post-only order that crossed."""
+    is_entered = event.status == "resting" and order.rests and not event.is_late
+    if event.filled_e2 or not (is_entered or event.status == "canceled"):
         never(order, event)
 
 

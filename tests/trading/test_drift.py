@@ -114,6 +114,17 @@ def test_a_market_that_is_over_may_leave_the_list_before_its_row_is_seen() -> No
     market = Market(ticker="A", event_ticker="E", series_ticker="S", mode=MarketMode.BLOCKED, status="finalized")
     books.note_market(market)
     assert differences(books, theirs()) == ()
+    assert differences(books, theirs(cash_usd_e6=6_000_000)) == (), "the payout is in the cash already"
+    held = theirs(cash_usd_e6=6_000_000, positions={"A": 100})
+    assert [row.kind for row in differences(books, held)] == ["cash"]
+
+
+@pytest.mark.parametrize("is_booked", [False, True])
+def test_a_market_that_was_paid_out_may_stay_in_the_list_for_a_while(is_booked: bool) -> None:
+    books = ours()
+    books.note_position(Position(ticker="A", position_e2=0, settled=is_booked), LONG_AGO_NS)
+    seen = theirs(positions={"A": 100}, settlements=() if is_booked else (settlement("A"),))
+    assert differences(books, seen) == ()
 
 
 def test_books_that_are_not_open_are_not_compared() -> None:
