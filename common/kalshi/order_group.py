@@ -86,9 +86,8 @@ class GroupDesk:
         return []
 
     def _note_triggered(self, group: GroupNoted) -> list[Effect]:
-        return self._note(
-            msgspec.structs.replace(group, triggered=True, triggers=group.triggers + (not group.triggered))
-        )
+        triggers = group.triggers + (not group.triggered)
+        return self._note(msgspec.structs.replace(group, triggered=True, triggers=triggers))
 
     def _note_gone(self, shard: int) -> list[Effect]:
         self._wanted.setdefault(shard, 0)

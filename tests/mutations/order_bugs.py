@@ -372,4 +372,20 @@ ORDER_BUGS = (
         "Only the operator ends a halt.",
         (_CANCELS,),
     ),
+    Mutation(
+        "new fee terms do not reach what rests",
+        "processes/execution.py",
+        "                self.gate.note_market(self.around.markets.get(message.ticker), message)\n",
+        "",
+        "What an order may cost follows from terms that change under it.",
+        ("processes/test_execution_admission.py::test_new_fee_terms_are_reckoned_with_in_what_rests_already",),
+    ),
+    Mutation(
+        "trigger counts as often as it is found",
+        "common/kalshi/order_group.py",
+        "        triggers = group.triggers + (not group.triggered)\n",
+        "        triggers = group.triggers + 1\n",
+        "The stream's word and a rejection tell of the same trigger; the third in an hour halts.",
+        ("processes/test_execution_cancels.py::test_a_trigger_is_told_once_with_its_shard_however_it_was_found",),
+    ),
 )

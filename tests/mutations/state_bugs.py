@@ -305,4 +305,28 @@ STATE_BUGS = (
         "No secret is in a log, a message, a tape, a page or an error.",
         ("test_logs.py::test_no_secret_is_ever_written",),
     ),
+    Mutation(
+        "flatten of the past ends the calibration",
+        "common/trading/commands.py",
+        "        if self.flattening is not None and self.trader.conversation is self.flattening:\n",
+        "        if self.flattening is not None:\n",
+        "States that never ended: what a verb drops must be its own.",
+        ("processes/test_coordinator_guards.py::test_a_flatten_that_a_halt_ended_does_not_end_the_next_calibration",),
+    ),
+    Mutation(
+        "order that ended is believed in for ever",
+        "processes/coordinator.py",
+        "            self.world.note_order(event)\n",
+        "            pass\n",
+        "A stop that waits for an order of a market that is gone never ends.",
+        ("processes/test_coordinator.py",),
+    ),
+    Mutation(
+        "loss of the pause is seen after the first order",
+        "processes/coordinator.py",
+        "return self._judge_calibration() + self._watch()",
+        "return self._judge_calibration()",
+        "Limits hold before the first order, not soon after it.",
+        ("processes/test_coordinator_guards.py::test_a_loss_of_the_time_in_pause_is_seen_before_the_first_action",),
+    ),
 )

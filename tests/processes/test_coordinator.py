@@ -12,6 +12,7 @@ from common.effects import (
     Latched,
     PeerGone,
     PeerUp,
+    SubjectStale,
     Unanswered,
 )
 from common.messages import (
@@ -25,9 +26,11 @@ from common.messages import (
     MarketMode,
     OpenOrder,
     OpenOrders,
+    Order,
     OrderState,
     Outcome,
     Place,
+    Pricing,
     Purpose,
     State,
     SyncNow,
@@ -227,6 +230,26 @@ def test_stop_cancels_and_ends_in_idle_and_stays_there() -> None:
     token, effects = after.command("start")
     after.answer_sync(effects)
     assert after.state is State.READY
+
+
+def test_a_stop_ends_with_the_event_of_the_last_order_though_its_market_tells_no_more() -> None:
+    stage = Stage().ready()
+    resting = OpenOrder(
+        client_order_id="t2-abc-1", order_id="o1", side="bid", price_e4=4_900, remaining_e2=100,
+        state=OrderState.RESTING,
+    )  # fmt: skip
+    stage.give(OpenOrders(ticker=TICKER, orders=(resting,)))
+    stage.command("stop")
+    stage.wait(0.5)
+    assert stage.state is State.PAUSED
+    stage.give(SubjectStale(topic="open_orders", key=TICKER))
+    ended = Order(
+        number=1, client_order_id="t2-abc-1", ticker=TICKER, side="bid", price_e4=4_900, initial_e2=100, filled_e2=0,
+        remaining_e2=0, state=OrderState.CANCELLED, purpose=Purpose.OPEN, pricing=Pricing.PASSIVE,
+    )  # fmt: skip
+    stage.give(ended)
+    stage.wait(0.5)
+    assert stage.state is State.IDLE
 
 
 def test_pause_in_idle_calibrates_and_then_holds() -> None:

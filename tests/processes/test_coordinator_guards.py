@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from common.clock import Now
+from common.clock import NS_PER_S, Now
 from common.effects import (
     Answered,
 )
@@ -19,6 +19,7 @@ from common.messages import (
     Error,
     Fill,
     GroupReset,
+    Intent,
     Order,
     OrderState,
     Outcome,
@@ -33,6 +34,8 @@ from common.messages import (
     TraderState,
 )
 from common.settings import ExitSettings, Settings, SyncSettings
+from common.trading.day import DAY_NS
+from common.trading.memory import Memory
 from common.units import USD_ONE_E6
 from tests.processes.coordinator_stage import (
     TICKER,
@@ -246,7 +249,14 @@ def test_the_days_best_is_on_disk_soon_after_it_was_reached() -> None:
 
 def test_the_start_of_a_day_is_on_disk_at_once() -> None:
     stage = Stage().ready()
-    assert stage.restart().core.memory.facts.day.start_usd_e6 == 10_000 * USD_ONE_E6
+    midnight_ns = (stage.now.wall_ns // DAY_NS + 1) * DAY_NS
+    stage.now = Now(stage.now.mono_ns + midnight_ns - 5 * NS_PER_S - stage.now.wall_ns, midnight_ns - 5 * NS_PER_S)
+    stage.core.recalibrate_at_ns = 0
+    stage.core.world.note_round(stage.now)
+    stage.world(10_010 * USD_ONE_E6)  # a new best, saved five seconds before the day ends
+    stage.wait(6)
+    day = Memory("abc", Intent.RUN, tuple(stage.journal)).facts.day
+    assert (day.number, day.start_usd_e6) == (midnight_ns // DAY_NS, 10_010 * USD_ONE_E6)
 
 
 def test_nothing_opens_while_a_loss_limit_is_passed() -> None:

@@ -516,7 +516,8 @@ def test_new_fee_terms_are_reckoned_with_in_what_rests_already(is_first_word: bo
         stage.give(trader(), exchange(), market(OTHER), book(), book(OTHER), decision(), account(), stage.picture())
     else:
         stage.open_with_group()
-    stage.give(foreign(), market(fee_multiplier_e4=5_000))
+    stage.give(foreign())
+    stage.give(market(fee_multiplier_e4=5_000))
     stage.place(7, pricing=Pricing.AGGRESSIVE)
     assert stage.states("t2-j-7") == ["pending"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.messages import Account, External, Settlement
+from common.messages import Account, Difference, External, ReadPosition, Reconciliation, Settlement
 from common.paper.model import MarketAction
 from processes.sync import Sync
 from processes.tracking import Tracking
@@ -45,6 +45,27 @@ def test_no_correction_overtakes_a_fill_that_sync_no_longer_shows(stream_late_s:
     desk.assert_equal()
     assert not desk.tracking.said(External)
     assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100, 200]
+
+
+def test_a_correction_that_comes_before_the_missed_fills_is_judged_after_them() -> None:
+    desk = struck(120, sync_dies=False)
+    desk.stage.faults.append(lose("/portfolio/fills", times=4))
+    desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
+    position = ReadPosition(ticker=CENT, position_e2=300, cost_usd_e6=1, realised_usd_e6=0, fees_usd_e6=0)
+    confirmed = Reconciliation(
+        number=1, reason="test", complete=True, confirmed=True, sent_wall_ns=desk.stage.now.wall_ns,
+        sent_mono_ns=desk.stage.now.mono_ns, as_of_wall_ns=desk.stage.now.wall_ns, duration_s=0.1,
+        positions=(position,), differences=(Difference(kind="position", key=CENT, ours="100", exchange="300"),),
+    )  # fmt: skip
+    desk.stage.send("tracking", confirmed)
+    desk.stage.pass_time(0.5)
+    assert desk.core.books.position_e2(CENT) == 100, "not taken over yet"
+    desk.stage.deaf.clear()
+    desk.stage.connect("tracking", "private")
+    desk.stage.pass_time(30)
+    desk.assert_equal()
+    assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100, 200]
+    assert not desk.tracking.said(External)
 
 
 def test_a_payout_of_long_ago_waits_for_the_fills_before_it() -> None:
