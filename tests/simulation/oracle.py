@@ -154,7 +154,7 @@ class Oracle:
     def _judge_book(self, book: Book) -> None:
         if not book.fresh:
             return
-        assert not (book.bids and book.asks) or book.bids[0] < book.asks[0], f"fresh and crossed: {book}"
+        assert not (book.bids and book.asks) or book.bids[0][0] < book.asks[0][0], f"fresh and crossed: {book}"
         touch = (book.bids[0] if book.bids else None, book.asks[0] if book.asks else None)
         assert self.books.was_true(book.ticker, touch, self._now_ns), f"invented: {touch} of {book.ticker}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.effects import Effect, Persist
@@ -12,10 +13,13 @@ from common.kalshi.order_writes import OrderWrites
 from common.kalshi.sequence import Order, SequenceGuard
 from common.messages import ReadFill
 from common.paper import fault_catalogue as faults
+from common.trading import admission, gate
+from common.trading.book import Book
 from common.trading.books_of_record import BooksOfRecord
 from common.trading.desk import Desk
 from common.trading.gate import Gate
 from common.trading.order_keeper import Created, OrderKeeper
+from common.trading.positions import Ledger
 from processes.inference import Inference
 from tests.simulation.play import Play
 from tests.simulation.strikes import AnyStrike, Inject
@@ -61,6 +65,39 @@ def test_an_order_in_a_state_that_forbids_it_is_seen(monkeypatch: pytest.MonkeyP
     assert "left in state" in failure(pause)
 
 
+def test_an_order_on_a_stale_book_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Inference, "_blocked", lambda self, *words: "")
+    monkeypatch.setattr(Desk, "refusal", lambda self, action: None)
+    monkeypatch.setattr(gate, "check_book", lambda book: None)
+    monkeypatch.setattr(admission, "check_book", lambda book: None)
+    gaps = Inject(wait_ms=400, fault=faults.Gap(channel="orderbook_delta", probability=0.5))
+    assert "left on a book that was stale" in failure(gaps)
+
+
+def test_a_second_order_in_a_market_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = Inference._view
+    monkeypatch.setattr(
+        Inference, "_view", lambda self, *words: msgspec.structs.replace(view(self, *words), working=None)
+    )
+    monkeypatch.setattr(admission, "check_live_in_market", lambda live: None)
+    assert " rests in " in failure()
+
+
+def test_an_order_beyond_the_position_limit_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "check_position", lambda worst_e2, limits: None)
+    assert "could lead to" in failure(seed=6)
+
+
+def test_a_crossed_book_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Book, "asks", lambda self, count=None: self.bids(count))
+    assert "fresh and crossed" in failure()
+
+
+def test_a_fill_that_is_told_twice_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ledger, "has_fill", lambda self, *words: False)
+    assert "is told twice" in failure()
+
+
 def test_fills_that_are_lost_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     take = BooksOfRecord.take_fill
 
@@ -68,4 +105,4 @@ def test_fills_that_are_lost_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         return [] if zlib.crc32(read.fill_id.encode()) % 4 == 0 else take(self, read, *words)
 
     monkeypatch.setattr(BooksOfRecord, "take_fill", deaf)
-    assert failure() != ""
+    assert "position drifts" in failure()
