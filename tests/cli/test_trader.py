@@ -80,7 +80,13 @@ def test_each_failure_has_its_exit_code_and_one_message(
     assert capsys.readouterr().err.strip()
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["config", "--nothing"], ["--set", "x", "config"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"], ["config", "--nothing"], ["--set", "x", "config"], ["status", "--watch", "--json"],
+        ["status", "--watch", "--check"],
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(trader.command, arguments, "trader") == ExitCode.USAGE
 

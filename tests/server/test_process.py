@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import ConfigError
+from common.errors import ConfigError, ExitCode
 from common.server.state_dir import reset
+from processes import exchange
 from tests.probe import ExchangeProcess, Probe, running
 
 QUIET = ("--scenario", "quiet")
@@ -71,6 +72,16 @@ def test_what_cannot_run_says_why_once_and_exits_78(tmp_path: Path) -> None:
     assert (code, why.startswith(f"exchange: state directory {tmp_path}/file: ")) == (78, True)
     code, why = refused(tmp_path / "range", "--port", "70000", *QUIET)
     assert (code, why) == (78, "exchange: --port 70000: allowed is 0 to 65535\n")
+
+
+@pytest.mark.parametrize("option", [["--port", "9000"], ["--scenario", "quiet"], ["--seed", "7"], ["--speed", "5"]])
+def test_an_option_that_the_configuration_would_overrule_is_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        exchange.main(option)
+    assert ended.value.code == ExitCode.USAGE
+    assert f"{option[0]} goes with --state" in capsys.readouterr().err
 
 
 def test_second_instance_and_reset_are_refused_while_one_runs(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def test_what_once_failed_holds(path: Path) -> None:
     assert Play(case.seed, case.strikes).run().failure == ""
 
 
+def test_workers_that_die_end_the_campaign() -> None:
+    with pytest.raises(RuntimeError, match="the workers ended after 0 of 3 seeds"):
+        run_campaign(1, 3, families=("no such family",))
+
+
 def test_a_seed_draws_the_same_strikes_each_time_and_its_neighbour_others() -> None:
     families = tuple(FAMILIES)
     assert draw_strikes(5, families) == draw_strikes(5, families)
