@@ -310,6 +310,7 @@ class Account(Message, frozen=True, kw_only=True):
     fees_usd_e6: int = 0
     value_usd_e6: int = 0  # cash plus positions at the mark
     liquidation_usd_e6: int = 0  # cash plus positions at liquidation
+    unvalued_usd_e6: int = 0  # what of it are positions at their cost, because no price of theirs was heard yet
     positions: int = 0
     last_fill_number: int = 0
     stream_up: bool = False  # the private stream

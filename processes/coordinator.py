@@ -463,18 +463,19 @@ class Coordinator:
 
     def _retry(self) -> list[Effect]:
         no_cash = CauseKind.NO_CASH in self.standing
-        if no_cash and self.world.sellable():
-            self._clear_errors()
+        if no_cash and self.recovery.has_new_chance():
+            self.clear_errors()
             return self.fire(Event.SELLABLE, "a position can be sold")
         if self.now.mono_ns < self.retry_at_ns:
             return []
         if not no_cash and self.memory.facts.tries > self.settings.coordinator.error_tries:
             words = f"{self.settings.coordinator.error_tries} tries did not help"
             return self.halt(CauseKind.TRIES_EXHAUSTED, words, Event.TRIES_EXHAUSTED)
-        self._clear_errors()
+        self.clear_errors()
         return self.fire(Event.RETRY, f"try {self.memory.facts.tries}" if not no_cash else "cash looked at again")
 
-    def _clear_errors(self) -> None:
+    def clear_errors(self) -> None:
+        """Take away what stands for something of ours that is wrong."""
         self.standing = {
             kind: cause for kind, cause in self.standing.items() if state_of_cause(kind) is not State.ERROR
         }

@@ -104,7 +104,7 @@ class Tracking:
         self.backfills = Backfills()
         self.is_caught_up = True  # what the last life may have missed is read
         self.held_back: deque[Reconciliation] = deque(maxlen=HELD_BACK_MAX)  # until then
-        self.unheard_since_wall_ns: int | None = None  # it was asked for before the stream told of fills
+        self.unheard_since_wall_ns: int | None = None  # what the stream may have told since, or not, is read once more
         self.rounds = Rounds()
         self.payout_tries: dict[str, int] = {}  # final markets of ours -> rounds asked for
         self.requests = 0
@@ -272,6 +272,13 @@ class Tracking:
         return effects
 
     def _take_fills(self, read: ReadFill, client_order_id: str, now: Now) -> list[Effect]:
+        """Book a fill of the stream, unless one before it may be missing.
+
+        A life that ends meanwhile must leave books whose last fill says up to when nothing is missing.
+        """
+        if not self.is_caught_up:
+            self._note_unheard(now)
+            return []
         effects = self.books.take_fill(read, client_order_id, "stream", now.wall_ns)
         self._count(effects, now)
         self.counts["repeated_fills"] += not effects and read.fill_id not in self.books.waiting
@@ -336,6 +343,11 @@ class Tracking:
         self.held_back.clear()
         return effects
 
+    def _note_unheard(self, now: Now) -> None:
+        """Take note that fills from now on are missing until they are read."""
+        if self.unheard_since_wall_ns is None:
+            self.unheard_since_wall_ns = now.wall_ns
+
     def _is_subscribed(self) -> bool:
         return self.stream_up and all(self.subscriptions.sid(channel) for channel in CHANNELS)
 
@@ -367,7 +379,7 @@ class Tracking:
         if self.books.ledger.state.accounts and (is_subscribed or not self.is_caught_up):
             effects += self.backfills.ask(self._request_id, now)
             if effects and not is_subscribed:
-                self.unheard_since_wall_ns = now.wall_ns
+                self._note_unheard(now)
         return effects + self.rounds.ask(self._request_id, now)
 
     def _request_id(self) -> str:

@@ -25,6 +25,7 @@ from common.messages import ActionReply, CauseKind, Error, Outcome, Purpose, Rat
 from common.trading.canceller import Canceller
 from common.trading.executor import Executor
 from common.trading.order_events import (
+    POST_ONLY_CROSS,
     Acknowledged,
     AmendAcknowledged,
     AmendAsked,
@@ -322,5 +323,5 @@ class OrderWrites:
 def _code(reject: told.DefiniteReject) -> str:
     """Return a rejection in one word: the exchange's code, told apart where one code means two things."""
     if _POST_ONLY_CROSS in reject.message:
-        return "post_only_cross"
+        return POST_ONLY_CROSS
     return reject.code or f"http_{reject.status}"

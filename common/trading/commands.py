@@ -122,12 +122,15 @@ class Commands:
     def _run(self, event: Event, command: Command, token: str) -> list[Effect]:
         trader = self.trader
         moved = trader.fire(event, command.reason or f"operator: {command.verb}")
-        kept = self._intend(Intent.RUN, command.reason)
         trader.standing.pop(CauseKind.OPERATOR, None)
+        trader.clear_errors()  # whoever says it has looked: what is still wrong shows again
         self._end_hold()
-        if command.verb == "resume":
+        if command.verb == "start":
+            trader.memory.facts.tries = 0
+        else:
             trader.standing.pop(CauseKind.UNEXPLAINED_CASH, None)
             trader.memory.facts.unexplained_usd_e6 = 0
+        kept = self._intend(Intent.RUN, command.reason)
         self._wait(token, lambda: trader.machine.state in _RUNNING, lambda: f"{trader.machine.state}")
         return [kept, *moved]
 
@@ -157,7 +160,11 @@ class Commands:
         return [self._intend(intent, command.reason), *moved, ask]
 
     def _is_held(self) -> bool:
-        return self.trader.machine.state is State.PAUSED and not any(self.trader.world.own_orders())
+        return self.trader.machine.state is State.PAUSED and self._is_empty()
+
+    def _is_empty(self) -> bool:
+        """Say whether nothing of ours rests, nor is on its way."""
+        return not self.trader.desk.in_flight and not any(self.trader.world.own_orders())
 
     def _flatten(self, command: Command, token: str) -> list[Effect]:
         """Pause and close everything that can be closed; done when it is."""
@@ -188,7 +195,7 @@ class Commands:
         """Do what a hold still owes: begin the flatten, end the stop."""
         trader = self.trader
         self.calibrates_held = False
-        if self.flatten_wanted and not any(trader.world.own_orders()):
+        if self.flatten_wanted and self._is_empty():
             self.flatten_wanted = False
             held = trader.world.positions
             self.closing = Closing(
@@ -199,7 +206,7 @@ class Commands:
             )
             self.flattening = trader.conversation = Conversation("flatten", self.closing.talk(), trader.request_id)
             return self.flattening.begin(trader.now)
-        if self.stopping and not any(trader.world.own_orders()):
+        if self.stopping and self._is_empty():
             self.stopping = False
             return trader.fire(Event.STOPPED, "stopped by the operator")
         return []
@@ -214,6 +221,7 @@ class Commands:
             effects: list[Effect] = []
         else:
             effects = trader.fire(Event.RECALIBRATE, "operator: recalibrate")
+            trader.clear_errors()
 
         def calibrated() -> bool:
             machine = trader.machine
@@ -274,6 +282,6 @@ class Commands:
             return [Answer(token=token, reply=done)]
         effects = trader.fire(Event.CLEAR_HALT, command.reason)
         trader.standing.clear()
-        trader.memory.facts.tries = 0
+        trader.memory.facts.tries = trader.memory.facts.unexplained_usd_e6 = 0
         effects = [Latch(halted=False, reason=command.reason), self._intend(Intent.STOP, command.reason), *effects]
         return [*effects, Answer(token=token, reply=Done(success=True, detail="IDLE; `trader start` trades again"))]

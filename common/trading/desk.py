@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from common.trading.trader import Trader
 
 DECISION_MAX_AGE_MS = 500  # an older decision saw another market
+EXIT_AGAIN_NS = 2 * NS_PER_S  # after a closing order that came to nothing
 EXECUTION_NS = 9 * NS_PER_S  # a little more than an order write may take in all
 
 
@@ -41,6 +42,7 @@ class InFlight(msgspec.Struct, frozen=True, kw_only=True):
     token: str  # whom to answer; "" for our own
     ticker: str
     sent_mono_ns: int
+    is_exit: bool = False  # closes what an exit rule wants closed
 
 
 class Desk:
@@ -50,6 +52,7 @@ class Desk:
         self.trader = trader
         self.in_flight: dict[str, InFlight] = {}  # by the request id towards execution
         self.closed_until_ns: dict[str, int] = {}  # markets off after too many rejects
+        self.no_exit_until_ns: dict[str, int] = {}  # markets whose closing order came to nothing
         self.draining = False  # a recalibration waits for the actions in flight
         self.counts = {"actions": 0, "refused": 0}
 
@@ -129,7 +132,10 @@ class Desk:
     def _send(self, request: Request, ticker: str, token: str) -> list[Effect]:
         request_id = self.trader.request_id()
         self.counts["actions"] += 1
-        self.in_flight[request_id] = InFlight(token=token, ticker=ticker, sent_mono_ns=self.trader.now.mono_ns)
+        self.in_flight[request_id] = InFlight(
+            token=token, ticker=ticker, sent_mono_ns=self.trader.now.mono_ns,
+            is_exit=isinstance(request, Place) and request.purpose is Purpose.EXIT,
+        )  # fmt: skip
         ask = Ask(
             request_id=request_id, owner="execution", request=request, timeout_ns=EXECUTION_NS,
             door="control" if isinstance(request, Cancel) else "main", cause=token,
@@ -139,6 +145,8 @@ class Desk:
     def settle(self, request_id: str, reply: ActionReply | None, maybe_delivered: bool) -> list[Effect]:
         """Take the answer to an action, or its absence, and pass it on."""
         flight = self.in_flight.pop(request_id)
+        if flight.is_exit and not (reply and reply.filled_e2):
+            self.no_exit_until_ns[flight.ticker] = self.trader.now.mono_ns + EXIT_AGAIN_NS
         if reply is None:
             outcome = Outcome.UNKNOWN if maybe_delivered else Outcome.REFUSED
             reply = ActionReply(outcome=outcome, code="execution", reason="execution did not answer")
@@ -167,6 +175,9 @@ class Desk:
         for ticker, position in self.trader.world.positions.items():
             if ticker in busy or self.trader.machine.state not in (State.READY, State.ACTING):
                 continue
+            if self.no_exit_until_ns.get(ticker, 0) > self.trader.now.mono_ns:
+                continue
+            self.no_exit_until_ns.pop(ticker, None)
             reason = self._exit_reason(ticker, position)
             if not reason:
                 continue

@@ -17,9 +17,11 @@ from common.messages import (
     OrderState,
     Reconciliation,
     Reply,
+    State,
 )
 from common.settings import LimitSettings
 from common.trading.day import LossWatch
+from common.trading.order_events import POST_ONLY_CROSS
 from common.units import USD_ONE_E6, format_dollars
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ RESET_TIMEOUT_NS = 10 * NS_PER_S
 RESET_AGAIN_NS = 2 * NS_PER_S
 SAVE_PEAK_NS = 10 * NS_PER_S
 NO_FAULT_OF_OURS = (
-    "not_sent", "http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", "post_only_cross",
+    "not_sent", "http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", POST_ONLY_CROSS,
 )  # fmt: skip
 
 
@@ -92,14 +94,16 @@ class Guards:
         """The exchange's own brake went off: pause, reset later, and halt when it happens too often."""
         trips = self._recent(trader.memory.facts.group_trip_wall_ns, trader)
         trader.memory.facts.group_trip_wall_ns = trips
-        if len(trips) >= self.limits.group_trips_per_hour:
-            return trader.halt(CauseKind.ORDER_GROUP, f"the order group was triggered {len(trips)} times in an hour")
-        trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", self.limits.group_pause_s)
         due_ns = trader.now.wall_ns + self.limits.group_pause_s * NS_PER_S
         trader.memory.facts.group_resets_wall_ns[shard] = due_ns
         # What an earlier reset comes to says nothing about this trigger.
         self._resets = {request_id: other for request_id, other in self._resets.items() if other != shard}
-        return [trader.memory.keep()]
+        kept = trader.memory.keep()
+        if len(trips) >= self.limits.group_trips_per_hour:
+            reason = f"the order group was triggered {len(trips)} times in an hour"
+            return [kept, *trader.halt(CauseKind.ORDER_GROUP, reason)]
+        trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", self.limits.group_pause_s)
+        return [kept]
 
     def _recent(self, times: list[int], trader: Trader) -> list[int]:
         now_ns = trader.now.wall_ns
@@ -116,7 +120,7 @@ class Guards:
             trader.recalibrate()
             effects.append(trader.memory.keep())
         cash_e6 = sum(int(row.exchange) - int(row.ours) for row in sync.differences if row.kind == "cash")
-        if abs(cash_e6) > UNEXPLAINED_MAX_USD_E6 and not facts.unexplained_usd_e6:
+        if abs(cash_e6) > UNEXPLAINED_MAX_USD_E6 and cash_e6 != facts.unexplained_usd_e6:
             facts.unexplained_usd_e6 = cash_e6
             self.question_cash(trader)
             effects.append(trader.memory.keep())
@@ -152,6 +156,7 @@ class Guards:
     def question_cash(self, trader: Trader) -> None:
         """Pause until the operator has looked at cash that nobody can explain."""
         amount = format_dollars(trader.memory.facts.unexplained_usd_e6)
+        trader.standing.pop(CauseKind.UNEXPLAINED_CASH, None)
         trader.set_cause(CauseKind.UNEXPLAINED_CASH, f"{amount} moved; `trader resume` accepts it")
 
     # --- time ---
@@ -165,7 +170,8 @@ class Guards:
         passed = day.activity_refusal(self.limits)
         if passed:
             trader.set_timed_cause(CauseKind.LIMIT, passed, day.seconds_left(trader.now))
-        for shard, due_ns in trader.memory.facts.group_resets_wall_ns.items():
+        is_halted = trader.machine.state is State.HALTED  # then the brake stays on
+        for shard, due_ns in trader.memory.facts.group_resets_wall_ns.items() if not is_halted else ():
             if trader.now.wall_ns >= due_ns and shard not in self._resets.values():
                 effects.append(self._reset(shard, trader))
         return effects
@@ -195,10 +201,13 @@ class Guards:
         if not accounts or not all(row.known for row in accounts):
             return []
         equity_e6 = sum(row.liquidation_usd_e6 - row.external_usd_e6 for row in accounts)
+        sure_e6 = equity_e6 - sum(
+            row.unvalued_usd_e6 for row in accounts
+        )  # a start at cost would make a loss of nothing
         effects: list[Effect] = []
         day = trader.memory.facts.day
         is_start = day.start_usd_e6 is None
-        self._has_unsaved_equity |= day.note_equity(equity_e6)
+        self._has_unsaved_equity |= day.note_equity(sure_e6)
         if is_start or (self._has_unsaved_equity and trader.now.mono_ns - self._equity_saved_ns >= SAVE_PEAK_NS):
             self._equity_saved_ns, self._has_unsaved_equity = trader.now.mono_ns, False
             effects.append(trader.memory.keep(sync=is_start))

@@ -32,6 +32,9 @@ class Acknowledged(_Event, frozen=True, kw_only=True):
     exchange_wall_ns: int = 0
 
 
+POST_ONLY_CROSS = "post_only_cross"  # a code of `Rejected`: it would have met the other side
+
+
 class Rejected(_Event, frozen=True, kw_only=True):
     """The create was refused for certain: nothing happened."""
 

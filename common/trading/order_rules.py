@@ -11,6 +11,7 @@ import msgspec
 from common.errors import BrokenInvariant
 from common.messages import OrderState
 from common.trading.order_events import (
+    POST_ONLY_CROSS,
     Absent,
     Acknowledged,
     AmendAcknowledged,
@@ -71,12 +72,13 @@ def confirm(order: OrderRecord, event: Acknowledged) -> None:
 
 def reject(order: OrderRecord, event: Rejected) -> None:
     """End an order that never was."""
+    order.refused_as = event.code
     _end(order, OrderState.REJECTED, 0)
 
 
 def reject_seen(order: OrderRecord, event: Rejected) -> None:
     """Doubt a refusal of what the stream has shown: a post-only order that crossed may be entered and cancelled."""
-    if not order.exists or not order.rests or order.told_filled_e2:
+    if not order.exists or order.told_filled_e2 or event.code != POST_ONLY_CROSS:
         never(order, event)
     _doubt(order, Doubt.CREATE, order.signed_wall_ns)
 
@@ -177,7 +179,7 @@ def report_late(order: OrderRecord, event: Reported) -> None:
 
 def report_void(order: OrderRecord, event: Reported) -> None:
     """Accept of a rejected order only that it was entered and cancelled, empty: a post-only order that crossed."""
-    is_entered = event.status == "resting" and order.rests and not event.is_late
+    is_entered = event.status == "resting" and order.refused_as == POST_ONLY_CROSS and not event.is_late
     if event.filled_e2 or not (is_entered or event.status == "canceled"):
         never(order, event)
 

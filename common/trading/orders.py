@@ -67,6 +67,7 @@ class OrderRecord(msgspec.Struct, kw_only=True):
     cancel_misses: int = 0  # 404 answers to cancels in a row
     told_filled_e2: int = 0  # the highest filled count that the exchange named
     fills: dict[str, AppliedFill] = {}
+    refused_as: str = ""  # the code with which the create was refused
     ended_as: OrderState | None = None  # remaining is proven zero
     final_filled_e2: int | None = None  # of the whole life, once known
 

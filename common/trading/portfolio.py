@@ -105,10 +105,13 @@ class Marks:
             liquidation_usd_e6=liquidation_usd_e6(holding.position_e2, quote),
         )
 
-    def assumed(self, holding: Holding) -> tuple[int, int]:
-        """Return the values at the mark and at liquidation that sums use: known now, known last, or the cost."""
+    def assumed(self, holding: Holding) -> tuple[int, int, int]:
+        """Return the values at the mark and at liquidation that sums use: known now, known last, or the cost.
+
+        The third is what of the second is the cost.
+        """
         if not holding.position_e2:
-            return 0, 0
+            return 0, 0, 0
         worth = self.worth(holding)
         last = self._last.get(holding.ticker)
         marked_e6, liquidation_e6 = worth.marked_usd_e6, worth.liquidation_usd_e6
@@ -121,6 +124,7 @@ class Marks:
         return (
             cost_e6 if marked_e6 is None else marked_e6,
             cost_e6 if liquidation_e6 is None else liquidation_e6,
+            cost_e6 if liquidation_e6 is None else 0,
         )
 
 
@@ -152,7 +156,7 @@ def account_message(ledger: Ledger, marks: Marks, shard: int, stream_up: bool) -
         return Account(shard=shard, cash_usd_e6=0, stream_up=stream_up)
     account, sums = ledger.account(shard), ledger.sums(shard)
     values = [marks.assumed(holding) for holding in ledger.holdings.values() if holding.shard == shard]
-    marked_e6 = sum(marked for marked, _ in values)
+    marked_e6 = sum(marked for marked, _, _ in values)
     return Account(
         shard=shard,
         cash_usd_e6=account.cash_usd_e6,
@@ -163,7 +167,8 @@ def account_message(ledger: Ledger, marks: Marks, shard: int, stream_up: bool) -
         unrealised_usd_e6=marked_e6 - sums.cost_usd_e6,
         fees_usd_e6=sums.fees_usd_e6,
         value_usd_e6=account.cash_usd_e6 + marked_e6,
-        liquidation_usd_e6=account.cash_usd_e6 + sum(liquidation for _, liquidation in values),
+        liquidation_usd_e6=account.cash_usd_e6 + sum(liquidation for _, liquidation, _ in values),
+        unvalued_usd_e6=sum(unvalued for _, _, unvalued in values),
         positions=sums.open_positions,
         last_fill_number=account.last_fill_number,
         stream_up=stream_up,

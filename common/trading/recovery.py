@@ -26,6 +26,7 @@ class Recovery:
         self.trader = trader
         self.closing: CashClosing | None = None
         self.hit_bound = False
+        self._unsold: set[str] = set()  # could be sold when we gave up, and was not
 
     @property
     def minimum_usd_e6(self) -> int:
@@ -59,7 +60,14 @@ class Recovery:
 
     def _give_up(self, reason: str) -> list[Effect]:
         self.trader.set_cause(CauseKind.NO_CASH, reason)
+        self._unsold = set(self.trader.world.sellable())
         return self.trader.fire(Event.NO_CASH, reason)
+
+    def has_new_chance(self) -> bool:
+        """Say whether a position can be sold that could not when we gave up."""
+        sellable = set(self.trader.world.sellable())
+        self._unsold &= sellable
+        return bool(sellable - self._unsold)
 
     def enter_recover_cash(self) -> list[Effect]:
         """Begin the closing rounds."""

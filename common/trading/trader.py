@@ -59,6 +59,10 @@ class Trader(Protocol):
         """Return a line for the status text."""
         ...
 
+    def clear_errors(self) -> None:
+        """Take away what stands for something of ours that is wrong."""
+        ...
+
     def recalibrate(self) -> None:
         """Recalibrate as soon as nothing is in flight."""
         ...

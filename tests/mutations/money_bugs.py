@@ -250,9 +250,17 @@ MONEY_BUGS = (
     Mutation(
         "fill between the first reading and the stream is lost",
         "processes/tracking.py",
-        "                self.unheard_since_wall_ns = now.wall_ns\n",
+        "                self._note_unheard(now)\n",
         "                pass\n",
         "Two readings leave no gap only if the second begins before the first one ended.",
+        ("processes/test_tracking_catching_up.py",),
+    ),
+    Mutation(
+        "stream's fills are booked over a gap",
+        "processes/tracking.py",
+        "        if not self.is_caught_up:\n            self._note_unheard(now)\n            return []\n",
+        "",
+        "The last fill booked says up to when nothing is missing; a second death believes it.",
         ("processes/test_tracking_catching_up.py",),
     ),
     Mutation(

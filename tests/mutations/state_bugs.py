@@ -322,6 +322,14 @@ STATE_BUGS = (
         ("processes/test_coordinator.py",),
     ),
     Mutation(
+        "error of the past ends what the operator begins",
+        "common/trading/commands.py",
+        "        trader.clear_errors()  # whoever says it has looked: what is still wrong shows again\n",
+        "",
+        "States that never ended: five starts after a mended key, and HALTED.",
+        ("processes/test_coordinator.py",),
+    ),
+    Mutation(
         "loss of the pause is seen after the first order",
         "processes/coordinator.py",
         "return self._judge_calibration() + self._watch()",

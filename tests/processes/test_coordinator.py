@@ -8,6 +8,7 @@ from common.effects import (
     Answered,
     Asked,
     Delivered,
+    Effect,
     Latch,
     Latched,
     PeerGone,
@@ -250,6 +251,29 @@ def test_a_stop_ends_with_the_event_of_the_last_order_though_its_market_tells_no
     stage.give(ended)
     stage.wait(0.5)
     assert stage.state is State.IDLE
+
+
+@pytest.mark.parametrize("verbs", [("recalibrate",), ("stop", "start"), ("pause", "resume")])
+def test_what_the_operator_begins_anew_is_not_ended_by_the_error_before(verbs: tuple[str, ...]) -> None:
+    stage = Stage()
+    stage.answer_sync(stage.world(), code="wrong_answer")
+    assert stage.state is State.ERROR
+    effects: list[Effect] = []
+    for verb in verbs:
+        effects = stage.command(verb, "looked at it")[1] + stage.wait(0.25)
+    assert stage.state is State.CALIBRATING
+    stage.answer_sync(effects)
+    assert stage.state is State.READY
+
+
+def test_a_start_after_a_mended_fault_has_all_its_tries() -> None:
+    stage = Stage()
+    stage.answer_sync(stage.world(), code="wrong_answer")
+    stage.core.memory.facts.tries = 5
+    for verb in ("stop", "start"):
+        stage.command(verb)
+        stage.wait(0.25)
+    assert (stage.state, stage.core.memory.facts.tries) == (State.CALIBRATING, 0)
 
 
 def test_pause_in_idle_calibrates_and_then_holds() -> None:

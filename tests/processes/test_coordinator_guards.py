@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from common.clock import NS_PER_S, Now
-from common.effects import (
-    Answered,
-)
+from common.effects import Answered, Ask
 from common.messages import (
     ActionReply,
     Brake,
@@ -285,6 +284,93 @@ def test_a_loss_of_the_time_in_pause_is_seen_before_the_first_action() -> None:
     [reply] = answers(effects, token)
     assert isinstance(reply, ActionReply)
     assert reply.code == "day_loss"
+
+
+def test_the_group_that_halted_is_reset_after_the_halt() -> None:
+    stage = Stage().ready()
+    for count in range(1, 4):
+        stage.give(brake(count))
+    assert stage.state is State.HALTED
+    after = stage.restart()
+    after.command("clear-halt", "looked at it")
+    _, effects = after.command("start")
+    effects += after.world() + after.wait(61)
+    assert [ask.request for ask in after.asked(effects, GroupReset)] == [GroupReset(shard=0)]
+
+
+def test_a_closing_order_that_came_to_nothing_is_not_repeated_at_once() -> None:
+    stage = Stage(Settings(exits=ExitSettings(longest_hold_s=1))).ready()
+    effects = stage.give(msgspec.structs.replace(position(stage.now), opened_wall_ns=stage.now.wall_ns - 10 * NS_PER_S))
+    refused = ActionReply(outcome=Outcome.REFUSED, code="rate", reason="too many")
+    for _ in range(10):
+        asks = stage.asked(effects, Place)
+        effects = [effect for ask in asks for effect in stage.give(Answered(request_id=ask.request_id, reply=refused))]
+    assert effects == [] or not stage.asked(effects, Place)
+    assert stage.asked(stage.wait(2.5), Place)
+
+
+def test_a_recovery_that_could_not_sell_waits_for_its_next_look() -> None:
+    cash_usd_e6 = 50 * USD_ONE_E6
+    stage = Stage()
+    effects = stage.give(position(stage.now)) + stage.world(cash_usd_e6)
+    refused = ActionReply(outcome=Outcome.REFUSED, code="rate", reason="too many")
+    orders = 0
+    for _ in range(100):
+        for ask in [effect for effect in effects if isinstance(effect, Ask)]:
+            orders += isinstance(ask.request, Place)
+            reply = Done(success=True) if isinstance(ask.request, SyncNow) else refused
+            effects += stage.give(Answered(request_id=ask.request_id, reply=reply))
+            effects += stage.give(account(cash_usd_e6, stage.now.mono_ns))
+            effects.remove(ask)
+        effects = [effect for effect in effects if isinstance(effect, Ask)] + stage.wait(0.25)
+    assert 0 < orders <= 5, f"{orders} closing orders in 25 s"
+    assert stage.state is State.ERROR
+
+
+def test_a_start_of_the_day_at_cost_makes_no_loss_of_what_was_worth_less() -> None:
+    stage = Stage()
+    at_cost = account(900 * USD_ONE_E6, liquidation_usd_e6=1_000 * USD_ONE_E6, unvalued_usd_e6=100 * USD_ONE_E6)
+    stage.answer_sync(stage.world(900 * USD_ONE_E6), 900 * USD_ONE_E6)
+    stage.core.memory.facts.day.start_usd_e6 = stage.core.memory.facts.day.peak_usd_e6 = None
+    stage.give(at_cost)
+    stage.wait(0.5)
+    assert stage.core.memory.facts.day.start_usd_e6 == 900 * USD_ONE_E6
+    stage.give(account(900 * USD_ONE_E6))
+    stage.wait(5)
+    assert stage.state is State.READY
+
+
+def test_cash_that_the_operator_accepted_is_accepted_in_the_next_life() -> None:
+    stage = Stage().ready()
+    stage.give(reconciliation("cash", "0", str(25 * USD_ONE_E6)))
+    assert stage.state is State.PAUSED
+    stage.command("resume")
+    assert stage.restart().core.memory.facts.unexplained_usd_e6 == 0
+
+
+def test_after_a_cleared_halt_cash_is_questioned_again() -> None:
+    stage = Stage().ready()
+    stage.give(reconciliation("cash", "0", str(25 * USD_ONE_E6)))
+    stage.core.halt(CauseKind.EMERGENCY_STOP, "test")
+    stage.command("clear-halt", "looked at it")
+    _, effects = stage.command("start")
+    stage.answer_sync(effects + stage.world())
+    assert stage.state is State.READY
+    stage.give(reconciliation("cash", "0", str(-5_000 * USD_ONE_E6)))
+    assert [cause.kind for cause in stage.core.causes()] == [CauseKind.UNEXPLAINED_CASH]
+
+
+@pytest.mark.parametrize("verb", ["pause", "stop"])
+def test_nothing_rests_is_not_said_while_an_order_is_on_its_way(verb: str) -> None:
+    stage = Stage().ready()
+    _, effects = stage.act()
+    [ask] = stage.asked(effects, Place)
+    token, effects = stage.command(verb)
+    effects += stage.wait(1)
+    assert answers(effects, token) == []
+    effects = stage.give(Answered(request_id=ask.request_id, reply=ActionReply(outcome=Outcome.DONE)))
+    effects += stage.wait(1)
+    assert [reply.success for reply in answers(effects, token)] == [True]  # type: ignore[attr-defined]
 
 
 def test_a_loss_must_stand_for_a_while_before_it_halts() -> None:

@@ -108,3 +108,23 @@ def test_a_fill_between_the_first_reading_and_the_stream_is_read_as_well() -> No
     desk.stage.connect("tracking", "private")
     desk.stage.pass_time(1)
     desk.assert_equal()
+
+
+def test_a_second_death_before_the_first_is_caught_up_loses_nothing() -> None:
+    desk = struck(120, sync_dies=False)
+    desk.stage.deaf.clear()
+    desk.stage.faults.append(lose("/portfolio/fills", times=100))
+    desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
+    desk.market()
+    desk.stage.pass_time(3)
+    assert desk.core.stream_up
+    desk.buy("4.00")
+    desk.stage.pass_time(1)
+    desk.stage.kill("tracking")
+    desk.stage.faults.clear()
+    desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
+    desk.market()
+    desk.stage.pass_time(120)
+    assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100, 200, 400]
+    assert not desk.tracking.said(External)
+    desk.assert_equal()

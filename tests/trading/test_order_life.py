@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from common.errors import BrokenInvariant
 from common.messages import OrderState, Pricing, Purpose
 from common.trading.order_events import (
+    POST_ONLY_CROSS,
     Absent,
     Acknowledged,
     AmendAcknowledged,
@@ -117,7 +118,8 @@ EXPECTED: dict[str, tuple[OrderEvent, str]] = {
     "acknowledged, ended":  (ack(0, 0),                                          "C C C C C = = = !"),
     "acknowledged, filled": (ack(1000, 0),                                       "r = r r r = = = !"),
     "acknowledged, odd":    (ack(100, 100),                                      "u = = = r = = = !"),
-    "rejected":             (Rejected(code="x"),                                 "R u u u ! ! = = !"),
+    "rejected, crossing":   (Rejected(code=POST_ONLY_CROSS),                     "R u u u ! ! = = !"),
+    "rejected":             (Rejected(code="x"),                                 "R ! ! ! ! ! = = !"),
     "exists already":       (ExistsAlready(signed_wall_ns=9),                    "u = = = = = = = !"),
     "create unanswered":    (missing(CREATE),                                    "u = = = = = = = ="),
     "amend unanswered":     (missing(AMEND),                                     "! = u = = = = = ="),
@@ -125,7 +127,7 @@ EXPECTED: dict[str, tuple[OrderEvent, str]] = {
     "part fill":            (filled(300, "g"),                                   "r = = = r ! ! ! !"),
     "whole fill":           (filled(1000, "g"),                                  "F F F F F ! ! ! !"),
     "too large a fill":     (filled(1001, "g"),                                  "! ! ! ! ! ! ! ! !"),
-    "told resting":         (told("resting"),                                    "r = = = r = = = ="),
+    "told resting":         (told("resting"),                                    "r = = = r = = = !"),
     "told resting, late":   (told("resting", is_late=True),                      "r = = = r = = = !"),
     "told cancelled":       (told("canceled"),                                   "C C C C C ! = = ="),
     "told expired":         (told("canceled", reason="ExpiryCancel"),            "E E E E E ! = = ="),
@@ -240,8 +242,9 @@ def test_two_order_ids_for_one_order_break():
 def test_crossing_post_only_order_may_be_told_as_cancelled_and_as_rejected():
     assert after(told("canceled"), Rejected(code="invalid_order")).state is CANCELLED
     assert after(Rejected(code="invalid_order"), told("canceled")).state is REJECTED
-    assert after(Rejected(code="invalid_order"), told("resting"), told("canceled")).state is REJECTED
-    shown = after(told("resting"), Rejected(code="invalid_order"))
+    crossed = Rejected(code=POST_ONLY_CROSS)
+    assert after(crossed, told("resting"), told("canceled")).state is REJECTED
+    shown = after(told("resting"), crossed)
     assert shown.state is UNKNOWN
     apply(shown, told("canceled"))
     assert (shown.state, shown.open_e2) == (CANCELLED, 0)
@@ -250,7 +253,7 @@ def test_crossing_post_only_order_may_be_told_as_cancelled_and_as_rejected():
 @pytest.mark.parametrize("seen", [(told("resting", 100),), (told("resting"), filled(100))])
 def test_an_order_that_filled_cannot_have_been_refused(seen):
     with pytest.raises(BrokenInvariant):
-        after(*seen, Rejected(code="invalid_order"))
+        after(*seen, Rejected(code=POST_ONLY_CROSS))
 
 
 # --- ends ---
