@@ -1,7 +1,8 @@
 """Clocks: the only place that reads the machine's time, and the form in which cores receive it.
 
 A core never asks for the time; each `update` is handed a `Now`. Durations and deadlines use `mono_ns` (system-wide on
-Linux, so it compares across our processes); closing times, expiries, days and journals use `wall_ns`.
+Linux, so it compares across our processes; it goes on while the machine sleeps, so that nothing wakes up fresh);
+closing times, expiries, days and journals use `wall_ns`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ class Now(NamedTuple):
 
 def read() -> Now:
     """Read both clocks."""
-    return Now(time.monotonic_ns(), time.time_ns())
+    return Now(time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
 
 
 def mono_ns() -> int:
     """Read the monotonic clock alone."""
-    return time.monotonic_ns()
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def iso(wall_ns: int) -> str:

@@ -59,6 +59,7 @@ from common.kalshi.types import (
     MarketInfo,
     Sequenced,
     StreamError,
+    Subscribed,
     Unsubscribed,
 )
 from common.kalshi.types import Trade as PublicTrade
@@ -96,6 +97,7 @@ class Feed:
         self.modes: dict[str, tuple[MarketMode, str]] = {}
         self.clock_is_off = False
         self.discovering = False
+        self.discovery_began_ns = 0
         self.next_tick_ns = 0
         self.next_status_ns = 0
         self.away_since_ns: int | None = None  # since when nobody answers
@@ -217,6 +219,8 @@ class Feed:
                 self._on_lifecycle(frame, now)
             case FeeUpdate():
                 self.watch.note_fees(frame.event_ticker, frame.fee_type, frame.multiplier_e4)
+            case Subscribed() if frame.sid == self.subscriptions.sid(LIFECYCLE):
+                self.watch.suspect_all()  # what was said before, nobody heard
             case Unsubscribed():
                 self.keeper.lose_subscription(frame.sid, "the subscription ended")
             case StreamError() if frame.code in TERMINAL_ERRORS and frame.sid:
@@ -246,10 +250,7 @@ class Feed:
         due = self.keeper.due_snapshots(now.mono_ns) if self.connection else []
         asked = self.subscriptions.ask_snapshot(self.subscriptions.sid(BOOK), due)
         self.subscriptions.want(BOOK, [ticker for ticker in due if ticker not in asked])  # refused before, perhaps
-        effects: list[Effect] = [
-            Log(level="warning", event="stream_refused", fields={"code": error.code, "message": error.message})
-            for error in self.subscriptions.take_errors()
-        ]
+        effects = self.subscriptions.tell_errors()
         if self.connection and self.subscriptions.stuck(now.mono_ns):
             self.connection = 0
             return [*effects, StreamReset(stream=STREAM, reason="a command was not answered")]
@@ -420,7 +421,7 @@ class Feed:
         feed, watch = self.settings.feed, self.watch
         if not feed.tickers:
             if not self.discovering and len(watch.chosen(now)) < feed.max_markets:
-                self.discovering = True
+                self.discovering, self.discovery_began_ns = True, now.mono_ns
                 self._read_listing(list(feed.series or ("",)), "", Pager(lambda row: row.ticker), [])
             return
         for ticker in feed.tickers:
@@ -458,7 +459,7 @@ class Feed:
     def _choose(self, candidates: list[MarketInfo], now: Now) -> None:
         self.discovering = False
         for info in choose(candidates, self.watch.chosen(now), self.settings.feed, now.wall_ns):
-            self.watch.note(info, now, chosen=True)
+            self.watch.note(info, now, chosen=True, sent_mono_ns=self.discovery_began_ns)
 
 
 def main() -> None:

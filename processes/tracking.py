@@ -161,6 +161,10 @@ class Tracking:
         """Return the heartbeat's line."""
         if not self.stream_up:
             return f"private stream down: {self.stream_reason}", False
+        if not self._is_subscribed():
+            return "private stream up, not subscribed to everything yet", False
+        if not self.is_caught_up:
+            return "reads what it may have missed", False
         held = sum(1 for holding in self.books.ledger.holdings.values() if holding.position_e2)
         if not self.last_update_wall_ns:
             return f"{held} positions, no update yet", True
@@ -407,7 +411,7 @@ class Tracking:
         if now.mono_ns >= self.next_tick_ns:
             self.next_tick_ns = now.mono_ns + TICK_NS
             self._resolve(now)
-        effects = self._ask_sync(now)
+        effects = self._ask_sync(now) + self.subscriptions.tell_errors()
         data = self.subscriptions.next_command(now.mono_ns)
         if data is not None:
             effects.append(StreamSend(stream=STREAM, connection=self.connection, data=data))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import or_
 from typing import NamedTuple, TypeVar
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -92,10 +93,15 @@ _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(reduce(or_, [row.repl
 def encode_subject(topic: str, key: str = "") -> bytes:
     """Return the first line of a published frame of this topic and key."""
     assert topic and "/" not in topic, topic
-    assert "/" not in key and key.isascii() and (not key or key.isprintable()), key
+    if not _is_plain(key):
+        key = quote(key, safe="")  # an odd ticker of the exchange's must not end a process
     subject = f"{topic}/{key}/" if key else f"{topic}/"
     assert len(subject) <= SUBJECT_BYTES_MAX, subject
     return subject.encode("ascii")
+
+
+def _is_plain(key: str) -> bool:
+    return key.isascii() and (not key or key.isprintable()) and "/" not in key and "%" not in key
 
 
 def decode_subject(subject: bytes) -> tuple[str, str]:
@@ -106,7 +112,7 @@ def decode_subject(subject: bytes) -> tuple[str, str]:
     key = rest[:-1]
     if not topic or "/" in key or (rest and not key) or not (topic + key).isprintable():
         raise FrameError(f"subject {subject[:60]!r}: not topic/ or topic/key/")
-    return topic, key
+    return topic, unquote(key) if "%" in key else key
 
 
 def encode_body(message: msgspec.Struct) -> bytes:

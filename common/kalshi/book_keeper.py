@@ -135,8 +135,9 @@ class BookKeeper:
     def find_crossed(self, mono_ns: int) -> None:
         """Believe no longer a book that has stayed crossed: something of it was missed."""
         for ticker, kept in self.books.items():
-            if kept.book.unfit_reason and not kept.book.is_stale and mono_ns - kept.changed_mono_ns > CROSSED_MAX_NS:
-                self.lose(ticker, kept.book.unfit_reason)
+            is_old = mono_ns - kept.changed_mono_ns > CROSSED_MAX_NS
+            if is_old and kept.book.is_crossed and not kept.book.is_stale:
+                self.lose(ticker, "it stays crossed")
 
     def due_snapshots(self, mono_ns: int) -> list[str]:
         """Return the markets whose stale books want a snapshot asked for now; each is due again a little later."""

@@ -15,9 +15,11 @@ from common.messages import Market, MarketMode
 
 LOOK_AGAIN_NS = 3 * NS_PER_S  # at a market whose state may change without a word: opening, closed, determined
 RETIRE_AFTER_NS = 60 * NS_PER_S  # after the final state, so that everybody has heard it
+LOOK_ANYWAY_NS = 900 * NS_PER_S  # at a market, or at fee terms, although there was no word of a change
 LOOKS_AFTER_NEWS = 2  # REST may trail the stream's word about a market
 UNSUBSCRIBE_AFTER_NS = 30 * NS_PER_S  # after the close: the exchange empties the book within seconds
 ENDED_KEPT = 5_000
+HEARD_KEPT = 5_000
 _FINAL = "finalized"
 _MODE_OF_STATUS = {"initialized": "not open yet", "inactive": "deactivated by the exchange"}
 
@@ -43,12 +45,18 @@ class MarketWatch:
         self.held: dict[str, None] = {}  # markets with a position of ours
         self.ended: dict[str, None] = {}  # let go of; the oldest are forgotten
         self.changed: dict[str, None] = {}
+        self._heard: dict[str, int] = {}  # words about markets that are not watched (yet) -> when
+        self._doubted: dict[str, None] = {}  # events and series whose terms are to be read again
+        self._terms_mono_ns = 0  # when they were doubted last
 
     def note(self, info: MarketInfo, now: Now, chosen: bool, sent_mono_ns: int | None = None) -> None:
         """Take a market's row; one that was asked for before the stream's latest word is no news."""
         watched = self.markets.get(info.ticker)
         if watched is None:
-            watched = self.markets[info.ticker] = Watched(info=info, chosen=chosen)
+            told_mono_ns = self._heard.pop(info.ticker, 0)
+            looks = LOOKS_AFTER_NEWS + 1 if told_mono_ns else 0  # the row may be older than the word
+            watched = Watched(info=info, chosen=chosen, told_mono_ns=told_mono_ns, looks_left=looks)
+            self.markets[info.ticker] = watched
             self.changed[info.ticker] = None
         elif sent_mono_ns is not None and sent_mono_ns < watched.told_mono_ns:
             return
@@ -71,11 +79,13 @@ class MarketWatch:
     def note_event(self, event: EventInfo) -> None:
         """Take an event's row; its markets' terms may be known now."""
         self.events[event.ticker] = event
+        self._doubted.pop(event.ticker, None)
         self._touch(event.ticker)
 
     def note_series(self, series: SeriesInfo) -> None:
         """Take a series' row."""
         self.series[series.ticker] = series
+        self._doubted.pop(series.ticker, None)
         for event in self.events.values():
             if event.series_ticker == series.ticker:
                 self._touch(event.ticker)
@@ -84,6 +94,9 @@ class MarketWatch:
         """Take a word of the lifecycle channel: what it says holds at once, the rest is read again."""
         watched = self.markets.get(report.ticker)
         if watched is None:
+            self._heard[report.ticker] = now.mono_ns
+            if len(self._heard) > HEARD_KEPT:
+                del self._heard[next(iter(self._heard))]
             return
         info = watched.info
         match report.kind:
@@ -103,9 +116,13 @@ class MarketWatch:
         watched.told_mono_ns, watched.looks_left, watched.looked_mono_ns = now.mono_ns, LOOKS_AFTER_NEWS, 0
 
     def suspect_all(self) -> None:
-        """Read every market again: words about their lives may have been missed."""
+        """Read every market again, and its terms: words about them may have been missed, and reads may trail them."""
         for watched in self.markets.values():
-            watched.looks_left, watched.looked_mono_ns = max(1, watched.looks_left), 0
+            watched.looks_left, watched.looked_mono_ns = LOOKS_AFTER_NEWS, 0
+        self._doubt_terms()
+
+    def _doubt_terms(self) -> None:
+        self._doubted = dict.fromkeys((*self.events, *self.series))
 
     def note_fees(self, event_ticker: str, fee_type: str | None, multiplier_e4: int | None) -> None:
         """Take a change of an event's fee terms."""
@@ -124,21 +141,27 @@ class MarketWatch:
     def missing_events(self) -> list[str]:
         """Return the events whose terms must be read."""
         wanted = dict.fromkeys(watched.info.event_ticker for watched in self.markets.values())
-        return [ticker for ticker in wanted if ticker not in self.events]
+        return [ticker for ticker in wanted if ticker not in self.events or ticker in self._doubted]
 
     def missing_series(self) -> list[str]:
-        """Return the series whose terms must be read."""
+        """Return the series whose terms must be read; the terms of old hold until then."""
         wanted = dict.fromkeys(event.series_ticker for event in self.events.values())
-        return [ticker for ticker in wanted if ticker not in self.series]
+        return [ticker for ticker in wanted if ticker not in self.series or ticker in self._doubted]
 
     def to_look_at(self, now: Now) -> list[str]:
         """Return the markets to read: unknown ones that we hold, and those whose state may have changed."""
+        if now.mono_ns - self._terms_mono_ns >= LOOK_ANYWAY_NS:
+            self._terms_mono_ns = now.mono_ns
+            self._doubt_terms()
         unknown = [ticker for ticker in self.held if ticker not in self.markets and ticker not in self.ended]
         return unknown + [
             ticker
             for ticker, watched in self.markets.items()
-            if (watched.looks_left or self._in_between(watched.info, now))
-            and (not watched.looked_mono_ns or now.mono_ns - watched.looked_mono_ns >= LOOK_AGAIN_NS)
+            if (
+                (watched.looks_left or self._in_between(watched.info, now))
+                and (not watched.looked_mono_ns or now.mono_ns - watched.looked_mono_ns >= LOOK_AGAIN_NS)
+            )
+            or now.mono_ns - watched.looked_mono_ns >= LOOK_ANYWAY_NS
         ]
 
     def _in_between(self, info: MarketInfo, now: Now) -> bool:

@@ -18,7 +18,7 @@ from common.kalshi.caller import Caller
 from common.kalshi.calls import Call
 from common.kalshi.outcomes import Answer, NoAnswer, ReadOutcome, WrongAnswer, read_outcome
 
-UNDER_WAY_MAX = 6
+UNDER_WAY_MAX = 6  # urgent ones wait for nobody
 AGAIN_AFTER_NS = NS_PER_S  # after a failure of the read of that name
 
 OnAnswer = Callable[[Any, Answer | NoAnswer, Now], list[Effect]]
@@ -28,6 +28,7 @@ class _Waiting(NamedTuple):
     call: Call[Any]
     then: OnAnswer
     timeout_ns: int | None
+    urgent: bool
 
 
 class ReadQueue:
@@ -48,7 +49,7 @@ class ReadQueue:
         """Queue a read, unless the one of this name waits or is under way already."""
         if name in self:
             return
-        waiting = _Waiting(call, then, timeout_ns)
+        waiting = _Waiting(call, then, timeout_ns, urgent)
         if urgent:
             self._waiting = {name: waiting, **self._waiting}
         else:
@@ -74,9 +75,9 @@ class ReadQueue:
             self._not_before_ns = {name: at_ns for name, at_ns in self._not_before_ns.items() if at_ns > now.mono_ns}
         effects: list[Effect] = []
         empty: dict[str, None] = {}  # buckets that could not pay: what comes later may not overtake
-        for name, (call, then, timeout_ns) in list(self._waiting.items()):
-            if len(self._under_way) >= UNDER_WAY_MAX:
-                break
+        for name, (call, then, timeout_ns, urgent) in list(self._waiting.items()):
+            if len(self._under_way) >= UNDER_WAY_MAX and not urgent:
+                continue
             bucket = self.budget.bucket(call.method, call.path)
             if bucket in empty or name in self._not_before_ns:
                 continue
@@ -90,9 +91,12 @@ class ReadQueue:
 
     def wait_ns(self, now: Now) -> int | None:
         """Return how long until the next read can be sent; None when none waits for anything but an answer."""
-        if len(self._under_way) >= UNDER_WAY_MAX:
-            return None
-        waits = [self._wait_ns(name, waiting.call, now) for name, waiting in self._waiting.items()]
+        is_full = len(self._under_way) >= UNDER_WAY_MAX
+        waits = [
+            self._wait_ns(name, waiting.call, now)
+            for name, waiting in self._waiting.items()
+            if waiting.urgent or not is_full
+        ]
         return min((wait for wait in waits if wait is not None), default=None)
 
     def _wait_ns(self, name: str, call: Call[Any], now: Now) -> int | None:

@@ -31,7 +31,7 @@ from common.kalshi.outcomes import Answer, NoAnswer, ReadOutcome, WriteOutcome, 
 Value = TypeVar("Value")
 
 _MOST_BODY_BYTES = 16 * 2**20  # the largest listing of 1,000 markets is under 3 MiB
-_CONNECTIONS = 16  # to one host; a request that finds none free waits within its connect time
+_CONNECTIONS = 64  # to one host: more than hanging creates can take up, because a cancel must not wait for them
 _KEEP_ALIVE_S = 50.0  # under the minute after which front doors close idle connections
 _RESIGN_S = 0.5
 _JSON = "application/json"

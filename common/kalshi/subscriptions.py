@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from common.clock import NS_PER_S
+from common.effects import Effect, Log
 from common.kalshi.types import Acknowledged, BookSnapshot, Frame, StreamError, Subscribed, Unsubscribed
 
 Channel = Literal[
@@ -37,6 +38,7 @@ Kind = Literal["subscribe", "add_markets", "delete_markets", "get_snapshot", "un
 BOOK: Channel = "orderbook_delta"
 USE_YES_PRICE = True  # what books are subscribed with, and so what `parse_frame` must assume
 ANSWER_NS = 5 * NS_PER_S  # a command is answered in milliseconds; other clients wait as long
+FORGIVE_NS = 30 * NS_PER_S  # then a channel that was refused is asked for again
 BUSY_NS = 1 * NS_PER_S  # pause before a command that the exchange was too busy for is repeated
 MARKETS_PER_COMMAND = 500  # keeps commands small; the exchange's own limit is far higher
 
@@ -86,6 +88,7 @@ class Subscriptions:
         self._number = 0
         self._connected = False
         self._not_before_ns = 0
+        self._forgive_ns = 0  # when to ask again for channels that were refused; 0: none was
         self.errors: list[StreamError] = []  # refusals since the owner last took them with `take_errors`
 
     # --- what the owner wants ---
@@ -136,7 +139,7 @@ class Subscriptions:
     def _lose_all(self) -> None:
         self._command = None
         self._number = 0
-        self._not_before_ns = 0
+        self._not_before_ns = self._forgive_ns = 0
         for wanted in self._channels.values():
             wanted.lose()
 
@@ -165,12 +168,19 @@ class Subscriptions:
         """Return when to call `next_command` or `stuck` again although no frame came, or None."""
         if self._command is not None:
             return self._command.sent_mono_ns + ANSWER_NS + 1
-        return self._not_before_ns or None
+        return self._not_before_ns or self._forgive_ns or None
 
     def take_errors(self) -> list[StreamError]:
         """Return the refusals since the last call."""
         taken, self.errors = self.errors, []
         return taken
+
+    def tell_errors(self) -> list[Effect]:
+        """Take the refusals since the last call, as lines of the log."""
+        return [
+            Log(level="warning", event="stream_refused", fields={"code": error.code, "message": error.message})
+            for error in self.take_errors()
+        ]
 
     # --- sending ---
 
@@ -179,6 +189,7 @@ class Subscriptions:
         if not self._connected or self._command is not None or now_mono_ns < self._not_before_ns:
             return None
         self._not_before_ns = 0
+        self._forgive(now_mono_ns)
         difference = self._difference()
         if difference is None:
             return None
@@ -186,6 +197,14 @@ class Subscriptions:
         self._number += 1
         self._command = _Command(self._number, channel, kind, tickers, now_mono_ns)
         return self._encode(self._command)
+
+    def _forgive(self, now_mono_ns: int) -> None:
+        """Ask again now and then for a channel that was refused: nothing else would, while the connection lives."""
+        if not self._forgive_ns or now_mono_ns < self._forgive_ns:
+            return
+        self._forgive_ns = 0
+        for wanted in self._channels.values():
+            wanted.refused.discard("")
 
     def _difference(self) -> tuple[Channel, Kind, tuple[str, ...]] | None:
         """Return the first step from what is confirmed towards what is wanted."""
@@ -292,8 +311,9 @@ class Subscriptions:
             self._not_before_ns = now_mono_ns + BUSY_NS
             return
         self.errors.append(frame)
-        if frame.code in TERMINAL_ERRORS and frame.sid:
-            self._on_ended(frame.sid)
+        if frame.code in TERMINAL_ERRORS:
+            if frame.sid:
+                self._on_ended(frame.sid)
             self._not_before_ns = now_mono_ns + BUSY_NS  # resubscribing at once could overflow at once
             return
         if command is None:
@@ -308,6 +328,8 @@ class Subscriptions:
             wanted.lose()  # it is not there, which is what was wanted
         else:
             wanted.refused |= set(frame.tickers or command.tickers or ("",))
+            if "" in wanted.refused:
+                self._forgive_ns = now_mono_ns + FORGIVE_NS
 
     def _on_ended(self, sid: int) -> None:
         """A subscription is gone; comparing with what is wanted will bring it back."""

@@ -52,6 +52,8 @@ def check_spread(best_bid_e4: int | None, best_ask_e4: int | None, limits: Limit
     if best_bid_e4 is None or best_ask_e4 is None:
         return Refusal(Code.NO_QUOTE, "opening needs both sides of the book")
     spread_e4 = best_ask_e4 - best_bid_e4
+    if spread_e4 <= 0:
+        return Refusal(Code.CROSSED, f"bid {format_price(best_bid_e4)}, ask {format_price(best_ask_e4)}")
     if spread_e4 <= limits.spread_price_e4:
         return None
     return Refusal(Code.SPREAD, f"spread {format_price(spread_e4)} is above {format_price(limits.spread_price_e4)}")

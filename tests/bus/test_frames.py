@@ -36,6 +36,13 @@ def test_subject_prefix_of_one_topic_matches_no_other_topic() -> None:
     assert not frames.encode_subject("order_group", "0").startswith(frames.encode_subject("order"))
 
 
+@pytest.mark.parametrize("key", ["KX/ODD", "KXÉTÉ-1", "50%", "%2F", "KX\n1"])
+def test_an_odd_ticker_of_the_exchange_has_a_subject_and_comes_back_as_it_was(key: str) -> None:
+    subject = frames.encode_subject("book", key)
+    assert subject.count(b"/") == 2
+    assert frames.decode_subject(subject) == ("book", key)
+
+
 def test_body_of_another_type_than_the_topics_is_refused() -> None:
     with pytest.raises(FrameError, match="book"):
         frames.decode_message("book", frames.encode_json(HEADER))

@@ -72,6 +72,17 @@ def test_no_more_than_a_few_are_under_way() -> None:
     assert len(reads.send(at(0))) == 1
 
 
+def test_an_urgent_read_does_not_wait_for_those_that_hang() -> None:
+    reads = queue(1_000)
+    for number in range(UNDER_WAY_MAX + 3):
+        reads.add(str(number), calls.series(str(number)), ignore)
+    reads.send(at(0))
+    reads.add("status", calls.exchange_status(), ignore, urgent=True)
+    assert reads.wait_ns(at(0)) == 0
+    assert paths(reads.send(at(0))) == ["/exchange/status"]
+    assert reads.wait_ns(at(0)) is None
+
+
 def test_reads_wait_for_the_budget_and_say_how_long() -> None:
     reads = queue(10)
     reads.add("a", calls.series("A"), ignore)

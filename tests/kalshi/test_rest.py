@@ -134,12 +134,12 @@ def test_waiting_for_a_free_connection_in_vain_is_definite() -> None:
     async def scenario() -> tuple[list[Answer | NoAnswer], RawServer]:
         patient = Timeouts(connect_s=0.25, read_s=1.0, total_s=1.0)
         async with serving(Connection.hang) as server, client(server.url, patient) as rest:
-            sends = [rest.send("POST", calls.ORDERS, body=b"{}", write=True) for _ in range(17)]
+            sends = [rest.send("POST", calls.ORDERS, body=b"{}", write=True) for _ in range(65)]
             return await asyncio.gather(*sends), server
 
     answers, server = run(scenario())
-    assert server.connections == 16
-    assert sorted(isinstance(answer, NoAnswer) and answer.maybe_sent for answer in answers) == [False] + [True] * 16
+    assert server.connections == 64
+    assert sorted(isinstance(answer, NoAnswer) and answer.maybe_sent for answer in answers) == [False] + [True] * 64
 
 
 async def close_at_once(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from common.clock import NS_PER_S
 from common.kalshi.parse import parse_frame
-from common.kalshi.subscriptions import ANSWER_NS, BOOK, BUSY_NS, Channel, Subscriptions
+from common.kalshi.subscriptions import ANSWER_NS, BOOK, BUSY_NS, FORGIVE_NS, Channel, Subscriptions
 
 T0 = 1_000 * NS_PER_S
 
@@ -223,13 +223,28 @@ def test_a_refused_market_does_not_stop_the_others_and_is_asked_again_when_wante
     assert subscriptions.tickers(BOOK) == ("A", "GONE")
 
 
-def test_a_refused_channel_is_not_asked_for_ever() -> None:
+def test_a_terminal_error_as_the_answer_to_a_subscribe_is_asked_again_after_a_pause() -> None:
+    subscriptions, wire = connected()
+    subscriptions.want("fill")
+    command = wire.next()
+    assert command is not None
+    wire.tell({"type": "error", "id": command["id"], "msg": {"code": 10, "msg": "resubscribe"}})
+    assert wire.next() is None
+    wire.settle(T0 + BUSY_NS)
+    assert subscriptions.complete
+
+
+def test_a_refused_channel_is_asked_for_again_only_now_and_then() -> None:
     subscriptions, wire = connected()
     subscriptions.want("fill")
     command = wire.next()
     assert command is not None
     wire.tell({"type": "error", "id": command["id"], "msg": {"code": 9, "msg": "authentication required"}})
-    assert wire.next(T0 + 100 * NS_PER_S) is None
+    assert wire.next(T0 + FORGIVE_NS - 1) is None
+    assert subscriptions.due_mono_ns() == T0 + FORGIVE_NS
+    again = wire.next(T0 + FORGIVE_NS)
+    assert again is not None
+    assert again["params"]["channels"] == ["fill"]
     assert [error.code for error in subscriptions.take_errors()] == [9]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from common.clock import NS_PER_MS, NS_PER_S
 from common.effects import RestCall, RestReply, StreamDown, StreamFrame, StreamReset
+from common.kalshi.market_watch import LOOK_ANYWAY_NS
 from common.messages import Book, Exchange, Market, MarketMode, Position, RateLimits, Trade
 from common.paper.model import AddEvent, AddSeries, EventSpec, MarketAction, Series, SetPause
 from common.paper.sessions import StreamError
@@ -17,6 +18,8 @@ from common.settings import FeedSettings, Settings
 from processes.feed import Feed
 from tests.paper.rest import CENT, TAPERED
 from tests.processes.kit import Actor, Stage, lose, refuse
+
+NEW = "KXRAIN-26SEP21-NEW"
 
 
 def started(**fields: Any) -> tuple[Stage, Actor]:
@@ -601,6 +604,47 @@ def test_lifecycle_news_lost_in_a_gap_is_read_again() -> None:
     stage.pass_time(1)
     assert feed.last(Market, CENT).mode is MarketMode.BLOCKED
     assert feed.core.counters()["lifecycle_gaps"] == 1
+
+
+def test_lifecycle_news_from_between_two_subscriptions_is_read() -> None:
+    stage, feed = running()
+    _, session = feed.connections["market"]
+    subscription = next(row for row in session.subscriptions.values() if row.channel.name == "market_lifecycle_v2")
+    stage.hub.end(subscription, StreamError.BUFFER_OVERFLOW)
+    stage.paper.apply(MarketAction(ticker=CENT, action="deactivate"))
+    stage.pass_time(5)
+    assert feed.last(Market, CENT).mode is MarketMode.BLOCKED
+
+
+def test_a_word_about_a_market_that_is_just_being_listed_is_not_lost() -> None:
+    stage, feed = running()
+    stage.paper.add_market(NEW)
+    stage.quote(NEW)
+    asked = len(feed.calls)
+    while not any(call.path == "/markets" for call in feed.calls[asked:]):
+        stage.pass_time(0.001)
+    stage.paper.apply(MarketAction(ticker=NEW, action="deactivate"))
+    stage.pass_time(10)
+    assert feed.last(Market, NEW).mode is MarketMode.BLOCKED
+
+
+def test_fee_terms_are_read_again_after_a_reconnect_and_hold_until_then() -> None:
+    stage, feed = running()
+    asked, seen = len(feed.calls), len(feed.said(Market, CENT))
+    stage.cut("feed", "market")
+    stage.pass_time(10)
+    paths = [call.path for call in feed.calls[asked:]]
+    assert any(path.startswith("/events/") for path in paths)
+    assert any(path.startswith("/series/") for path in paths)
+    assert all(market.mode is not MarketMode.BLOCKED for market in feed.said(Market, CENT)[seen:])
+
+
+def test_a_market_is_read_now_and_then_although_nobody_spoke_of_it() -> None:
+    stage, feed = running()
+    stage.pass_time(10)
+    asked = len(feed.calls)
+    stage.pass_time(LOOK_ANYWAY_NS / NS_PER_S)
+    assert sum(call.path == f"/markets/{CENT}" for call in feed.calls[asked:]) == 1
 
 
 @pytest.mark.parametrize("away", ["unreachable", "closed"])
