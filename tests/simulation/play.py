@@ -34,7 +34,7 @@ from tests.simulation.truth import (
 )
 
 FIRST_READY_S = 30.0
-AIM_S = 5.0  # how long a strike waits for what it wants to hit
+AIM_S = 8.0  # how long a strike waits for what it wants to hit
 AIM_AT_SETTLEMENT_S = 14.0
 STRUCK_FOR_S = 51.0  # at least, from the beginning to the end of the faults
 LEAST_S = 60.0  # of a whole play
