@@ -134,6 +134,8 @@ class Play:
         """End all faults, and wait until the trader has recovered from them by itself."""
         town = self.town
         town.wire.exchange.clear()
+        for node in town.nodes.values():
+            node.trip = None  # a kill whose effects did not come
         town.timeline.set_clock(0)
         began_s = town.timeline.elapsed_s
         end_s = began_s + QUIET_S
