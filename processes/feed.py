@@ -352,6 +352,7 @@ class Feed:
             interval_ns = self.settings.feed.discovery_interval_s * NS_PER_S
             self.next_discovery_ns = now.mono_ns + (NEW_MARKET_NS if is_eager else interval_ns)
             self._discover(now)
+        self.watch.doubt_old_terms(now)
         for ticker in self.watch.to_look_at(now):
             self._look_at(ticker, chosen=False)
         for ticker in self.watch.missing_events():

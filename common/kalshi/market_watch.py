@@ -121,6 +121,12 @@ class MarketWatch:
             watched.looks_left, watched.looked_mono_ns = LOOKS_AFTER_NEWS, 0
         self._doubt_terms()
 
+    def doubt_old_terms(self, now: Now) -> None:
+        """Read the fee terms again when that was last done long ago."""
+        if now.mono_ns - self._terms_mono_ns >= LOOK_ANYWAY_NS:
+            self._terms_mono_ns = now.mono_ns
+            self._doubt_terms()
+
     def _doubt_terms(self) -> None:
         self._doubted = dict.fromkeys((*self.events, *self.series))
 
@@ -150,9 +156,6 @@ class MarketWatch:
 
     def to_look_at(self, now: Now) -> list[str]:
         """Return the markets to read: unknown ones that we hold, and those whose state may have changed."""
-        if now.mono_ns - self._terms_mono_ns >= LOOK_ANYWAY_NS:
-            self._terms_mono_ns = now.mono_ns
-            self._doubt_terms()
         unknown = [ticker for ticker in self.held if ticker not in self.markets and ticker not in self.ended]
         return unknown + [
             ticker

@@ -201,9 +201,8 @@ class Guards:
         if not accounts or not all(row.known for row in accounts):
             return []
         equity_e6 = sum(row.liquidation_usd_e6 - row.external_usd_e6 for row in accounts)
-        sure_e6 = equity_e6 - sum(
-            row.unvalued_usd_e6 for row in accounts
-        )  # a start at cost would make a loss of nothing
+        # A position at its cost must not raise the day's start: it would lose what is no loss.
+        sure_e6 = equity_e6 - sum(row.unvalued_usd_e6 for row in accounts)
         effects: list[Effect] = []
         day = trader.memory.facts.day
         is_start = day.start_usd_e6 is None

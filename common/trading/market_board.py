@@ -12,7 +12,7 @@ import msgspec
 
 from common.clock import NS_PER_S, Now
 from common.effects import SubjectStale
-from common.messages import Book, Decision, Market, Message, Verdict
+from common.messages import Book, Decision, Market, Verdict
 
 
 class _Row(msgspec.Struct):
@@ -28,21 +28,22 @@ class MarketBoard:
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
 
-    def note(self, message: Message) -> None:
+    def note(self, message: Market | Book | Decision | Verdict) -> None:
         """Take what concerns one market; of a market that the feed does not know nothing is kept."""
-        if isinstance(message, Market):
-            if row := self._rows.get(message.ticker):
-                row.market = message
-            else:
+        row = self._rows.get(message.ticker)
+        match message:
+            case Market() if row is None:
                 self._rows[message.ticker] = _Row(message)
-        elif isinstance(message, Book | Decision | Verdict) and (row := self._rows.get(message.ticker)):
-            match message:
-                case Book():
-                    row.book = message
-                case Decision():
-                    row.decision = message
-                case Verdict():
-                    row.verdict = message
+            case _ if row is None:
+                return
+            case Market():
+                row.market = message
+            case Book():
+                row.book = message
+            case Decision():
+                row.decision = message
+            case Verdict():
+                row.verdict = message
 
     def forget(self, stale: SubjectStale) -> None:
         """Forget what nobody vouches for any more; with the market everything that was said of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -196,16 +197,17 @@ def test_terminal_errors_resubscribe_after_a_pause() -> None:
         assert subscriptions.sid(BOOK) == 2
 
 
-def test_a_busy_exchange_is_asked_again_later() -> None:
+@pytest.mark.parametrize(("code", "told"), [(27, []), (10, [10])])
+def test_an_exchange_that_is_busy_or_says_resubscribe_is_asked_again_later(code: int, told: list[int]) -> None:
     subscriptions, wire = connected()
     subscriptions.want("fill")
     command = wire.next()
     assert command is not None
-    wire.tell({"type": "error", "id": command["id"], "msg": {"code": 27, "msg": "too many requests"}})
+    wire.tell({"type": "error", "id": command["id"], "msg": {"code": code, "msg": "later"}})
     assert wire.next() is None
     wire.settle(T0 + BUSY_NS)
     assert subscriptions.complete
-    assert subscriptions.take_errors() == []
+    assert [error.code for error in subscriptions.take_errors()] == told
 
 
 def test_a_refused_market_does_not_stop_the_others_and_is_asked_again_when_wanted_anew() -> None:
@@ -221,17 +223,6 @@ def test_a_refused_market_does_not_stop_the_others_and_is_asked_again_when_wante
     subscriptions.want(BOOK, ["GONE"])
     wire.settle()
     assert subscriptions.tickers(BOOK) == ("A", "GONE")
-
-
-def test_a_terminal_error_as_the_answer_to_a_subscribe_is_asked_again_after_a_pause() -> None:
-    subscriptions, wire = connected()
-    subscriptions.want("fill")
-    command = wire.next()
-    assert command is not None
-    wire.tell({"type": "error", "id": command["id"], "msg": {"code": 10, "msg": "resubscribe"}})
-    assert wire.next() is None
-    wire.settle(T0 + BUSY_NS)
-    assert subscriptions.complete
 
 
 def test_a_refused_channel_is_asked_for_again_only_now_and_then() -> None:

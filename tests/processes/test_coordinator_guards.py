@@ -162,10 +162,11 @@ def test_five_rejects_in_a_minute_take_the_market_off() -> None:
     assert reply.code == "market"
 
 
-def test_post_only_crosses_are_no_faults() -> None:
+@pytest.mark.parametrize("code", ["post_only_cross", "not_sent"])
+def test_what_crossed_or_never_left_is_no_fault(code: str) -> None:
     stage = Stage().ready()
     for number in range(30):
-        stage.give(rejected("post_only_cross", number))
+        stage.give(rejected(code, number))
     assert stage.state is State.READY
     _, effects = stage.act()
     assert stage.asked(effects, Place)
@@ -225,15 +226,6 @@ def test_a_coordinator_that_knows_nothing_acts_on_a_group_that_is_triggered_and_
     late = Stage().ready()
     late.give(brake(7))
     assert late.state is State.PAUSED
-
-
-def test_what_never_left_is_no_reject_of_the_exchange() -> None:
-    stage = Stage().ready()
-    for number in range(25):
-        stage.give(rejected("not_sent", number))
-    assert stage.state is State.READY
-    _, effects = stage.act()
-    assert stage.asked(effects, Place)
 
 
 def test_the_days_best_is_on_disk_soon_after_it_was_reached() -> None:

@@ -17,17 +17,10 @@ import pytest
 from common.bus.input_log import read_life, verify
 from common.bus.run_dir import RunDir
 from common.bus.tap import Tap
+from common.cli.replay_inputs import CORES
 from common.clock import NS_PER_MS
-from common.effects import Core
 from common.messages import Order
 from common.registry import PROCESSES
-from processes.coordinator import Coordinator
-from processes.execution import Execution
-from processes.feed import Feed
-from processes.inference import Inference
-from processes.status import Status
-from processes.sync import Sync
-from processes.tracking import Tracking
 from tests.system import truth
 from tests.system.group import ZMQ, Group, Json, call, is_ready, let_trade, write_settings
 from tests.system.truth import assert_equal_at_rest
@@ -43,15 +36,6 @@ SETTINGS = {
     "limits.group_qty": 1_000,
     "limits.daily_turnover_qty": 100_000,
     "limits.daily_fees_usd": 1_000,
-}
-CORES: dict[str, Callable[[], Core]] = {
-    "feed": Feed,
-    "inference": Inference,
-    "coordinator": Coordinator,
-    "execution": Execution,
-    "tracking": Tracking,
-    "sync": Sync,
-    "status": Status,
 }
 MINIMUM_A_MINUTE = truth.Counts(orders=40, fills=40, partial_fills=8, amends=7, crossings=1, settlements=0)
 MINIMUM_OF_A_SOAK = truth.Counts(orders=200, fills=150, partial_fills=50, amends=20, crossings=5, settlements=1)
