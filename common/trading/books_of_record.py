@@ -37,7 +37,7 @@ from common.trading.restoring import take_back
 RECORDS_MAX = 1_000  # then the journal is replaced by a checkpoint; reading it back takes a twentieth of a second
 EVENTS_IN_CHECKPOINT = 500  # per topic
 SELDOM_KEPT = 500  # events of a topic that says little
-ORDERS_KEPT = 3_000  # whose client order ids and filled counts are remembered
+ORDERS_KEPT = 1_500  # whose client order ids and filled counts are remembered
 WAITING_MAX = 10_000  # fills kept while the books wait for their opening
 CONTAINED_NS = 300 * NS_PER_S  # what the exchange stamped so long before an opening is certainly contained in it
 LATE_FILL_NS = 1_800 * NS_PER_S  # a fill that comes to light so long after its market's payout is an old one

@@ -18,7 +18,7 @@ from common.messages import AccountOrder, Events, EventsSince, External, Fill, O
 
 E = TypeVar("E", Order, AccountOrder, OrderGroup, Fill, Settlement, External)
 
-KEPT_EVENTS = 2_000  # per topic; a reader further behind is told what it lost and resynchronises
+KEPT_EVENTS = 1_000  # per topic; a reader further behind is told what it lost and resynchronises
 ANSWERED_EVENTS_MAX = 500  # per request; the reader asks again for the rest
 
 _encode = msgspec.json.Encoder().encode

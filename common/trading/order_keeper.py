@@ -24,8 +24,8 @@ from common.trading.orders import OrderRecord, order_message
 from common.trading.restoring import take_back
 
 RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
-EVENTS_IN_CHECKPOINT = 1_000
-ENDED_KEPT = 2_000
+EVENTS_KEPT = 1_000
+ENDED_KEPT = 1_000
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -95,7 +95,7 @@ class OrderKeeper:
         self.orders: dict[str, OrderRecord] = {}
         self.by_order_id: dict[str, OrderRecord] = {}
         self.groups: dict[int, GroupNoted] = {}
-        self.log: EventLog[Order] = EventLog("order")
+        self.log: EventLog[Order] = EventLog("order", EVENTS_KEPT)
         self.live: dict[str, OrderRecord] = {}
         self.all_cancelled_wall_ns = 0  # when the exchange was last told to cancel everything
         self.last_fill_number = 0  # of the `fill` events that were heard; after a restart, of those applied to orders
@@ -187,7 +187,7 @@ class OrderKeeper:
         return Whole(
             orders=tuple(self.orders.values()),
             last_number=self.log.last_number,
-            events=self.log.events[-EVENTS_IN_CHECKPOINT:],
+            events=self.log.events,
             groups=self.groups,
             all_cancelled_wall_ns=self.all_cancelled_wall_ns,
             last_fill_number=self.last_fill_number,

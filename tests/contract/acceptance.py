@@ -96,10 +96,19 @@ def order_body(ticker: str, side: str, count: str, price: str, **more: Any) -> J
 def send_batch(probe: Probe, orders: list[Json]) -> list[Json]:
     """Create orders at once, as soon as the account's budget allows; return the answers item by item."""
 
+    return _batch(probe, "POST", 201, orders)
+
+
+def cancel_batch(probe: Probe, order_ids: Iterable[str]) -> list[Json]:
+    """Cancel orders at once, as soon as the account's budget allows; return the answers item by item."""
+    return _batch(probe, "DELETE", 200, [{"order_id": order_id} for order_id in order_ids])
+
+
+def _batch(probe: Probe, method: str, success: int, orders: list[Json]) -> list[Json]:
     def send() -> list[Json] | None:
-        status, answer = probe.call("POST", BATCH, {"orders": orders})
-        assert status in (201, 429)
-        return answer["orders"] if status == 201 else None
+        status, answer = probe.call(method, BATCH, {"orders": orders})
+        assert status in (success, 429)
+        return answer["orders"] if status == success else None
 
     return wait_for(send)
 

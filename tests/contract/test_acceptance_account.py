@@ -15,11 +15,11 @@ import pytest
 from pykalshi.orderbook import OrderbookManager
 
 from tests.contract.acceptance import (
-    BATCH,
     ORDERS,
     Floor,
     Pinged,
     bodies,
+    cancel_batch,
     listening,
     open_floor,
     order_body,
@@ -304,8 +304,7 @@ def test_a25_ten_thousand_random_orders_leave_three_equal_books(floor: Floor) ->
             items = send_batch(probe, [random_order(random) for _ in range(500)])
             assert not [item for item in items if item["error"]]
             resting = [item["order_id"] for item in items if item["remaining_count"] != "0.00"]
-            cancels = [{"order_id": each} for each in random.sample(resting, len(resting) // 2)]
-            assert probe.call("DELETE", BATCH, {"orders": cancels})[0] == 200
+            cancel_batch(probe, random.sample(resting, len(resting) // 2))
             frames += stream.settle()
     for frame in filter(is_book, frames):
         ours.read(frame)  # which holds that no level ever is below zero

@@ -75,7 +75,7 @@ def live_an_order(keeper: OrderKeeper, number: int) -> list[Effect]:
 def test_executions_journal_stays_bounded_over_a_long_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order_keeper, "RECORDS_MAX", 200)
     monkeypatch.setattr(order_keeper, "ENDED_KEPT", 100)
-    monkeypatch.setattr(order_keeper, "EVENTS_IN_CHECKPOINT", 50)
+    monkeypatch.setattr(order_keeper, "EVENTS_KEPT", 50)
     keeper, disk = OrderKeeper(), Disk(tmp_path / "execution.log")
     for number in range(1, 1_001):
         disk.take(live_an_order(keeper, number))

@@ -4,7 +4,10 @@
 
 Every process is looked at every few seconds. The first quarter of the run is warm-up; the medians of the second and of
 the last quarter are compared, so that a single large moment says nothing. Execution and tracking keep what ended for a
-while, up to 2,000 events a topic and 2,000 orders: until that is full they grow, at most by the bound below.
+while, 1,000 events a topic and 1,000 orders, which fill in the warm-up; the ids of an hour's fills go on filling.
+
+A pool of connections holds as many as ever were in use at once, so that one more now and then is no leak; of any other
+descriptor a single one more is.
 """
 
 from __future__ import annotations
@@ -29,9 +32,20 @@ from tests.waiting import wait_for
 SAMPLE_S = 5.0
 GROWTH_MB_MAX = 4.0  # per ten minutes; a process may pass either bound, not both
 GROWTH_PERCENT_MAX = 5.0
+CONNECTIONS_MORE_MAX = 3
 MINUTES_LEAST = 1.0
 _TEN_MINUTES_S = 600.0
 _KB_PER_MB = 1_024
+_INODE = 9  # column of /proc/net/tcp
+_COLUMNS = (
+    ("MB", 8),
+    ("later", 8),
+    ("MB/10 min", 11),
+    ("descriptors", 13),
+    ("later", 7),
+    ("connections", 13),
+    ("later", 7),
+)
 
 
 class Sample(NamedTuple):
@@ -39,7 +53,8 @@ class Sample(NamedTuple):
 
     at_s: float
     memory_mb: float  # resident and its own: what files map does not count
-    descriptors: int
+    descriptors: int  # without connections
+    connections: int  # TCP, listening sockets too
 
 
 class Growth(NamedTuple):
@@ -50,13 +65,16 @@ class Growth(NamedTuple):
     per_ten_minutes_mb: float
     descriptors: float
     later_descriptors: float
+    connections: float
+    later_connections: float
 
     @property
     def is_flat(self) -> bool:
         """Say whether it needs no more than before."""
         percent = 100.0 * self.per_ten_minutes_mb / self.memory_mb
         fits = self.per_ten_minutes_mb < GROWTH_MB_MAX or percent < GROWTH_PERCENT_MAX
-        return fits and self.later_descriptors <= self.descriptors
+        more_connections = self.later_connections - self.connections
+        return fits and self.later_descriptors <= self.descriptors and more_connections <= CONNECTIONS_MORE_MAX
 
 
 def look(pid: int, at_s: float) -> Sample:
@@ -65,7 +83,21 @@ def look(pid: int, at_s: float) -> Sample:
     line = next(
         row for row in (process / "status").read_text(encoding="ascii").splitlines() if row.startswith("RssAnon")
     )
-    return Sample(at_s, int(line.split()[1]) / _KB_PER_MB, len(os.listdir(process / "fd")))
+    descriptors = [_target(entry) for entry in (process / "fd").iterdir()]
+    connections = {
+        f"socket:[{row.split()[_INODE]}]"
+        for name in ("tcp", "tcp6")
+        for row in (process / "net" / name).read_text(encoding="ascii").splitlines()[1:]
+    }
+    connected = sum(target in connections for target in descriptors)
+    return Sample(at_s, int(line.split()[1]) / _KB_PER_MB, len(descriptors) - connected, connected)
+
+
+def _target(entry: Path) -> str:
+    try:
+        return os.readlink(entry)
+    except FileNotFoundError:
+        return ""  # it was closed since it was listed
 
 
 def judge(samples: list[Sample]) -> Growth:
@@ -81,6 +113,8 @@ def judge(samples: list[Sample]) -> Growth:
         per_ten_minutes_mb=(later_mb - memory_mb) * _TEN_MINUTES_S / apart_s,
         descriptors=median(row.descriptors for row in before),
         later_descriptors=median(row.descriptors for row in after),
+        connections=median(row.connections for row in before),
+        later_connections=median(row.connections for row in after),
     )
 
 
@@ -104,17 +138,22 @@ def watch(group: Group, minutes: float) -> dict[str, list[Sample]]:
 
 def write(path: Path, found: dict[str, list[Sample]]) -> None:
     """Write down every sample, for whoever wants to see when a process grew."""
-    lines = [f"{name},{row.at_s:.1f},{row.memory_mb:.2f},{row.descriptors}" for name in found for row in found[name]]
-    path.write_text("\n".join(["process,seconds,mb,descriptors", *lines, ""]), encoding="utf-8")
+    lines = [
+        f"{name},{row.at_s:.1f},{row.memory_mb:.2f},{row.descriptors},{row.connections}"
+        for name in found
+        for row in found[name]
+    ]
+    path.write_text("\n".join(["process,seconds,mb,descriptors,connections", *lines, ""]), encoding="utf-8")
 
 
 def table(found: dict[str, Growth]) -> str:
     """Return what became of each process."""
-    lines = [f"{'process':<14}{'MB':>8}{'later':>8}{'MB/10 min':>11}{'descriptors':>13}{'later':>7}"]
+    lines = [f"{'process':<14}" + "".join(f"{title:>{width}}" for title, width in _COLUMNS)]
     for name, row in sorted(found.items()):
         lines.append(
             f"{name:<14}{row.memory_mb:>8.1f}{row.later_mb:>8.1f}{row.per_ten_minutes_mb:>+11.2f}"
-            f"{row.descriptors:>13.0f}{row.later_descriptors:>7.0f}{'' if row.is_flat else '  grows'}"
+            f"{row.descriptors:>13.0f}{row.later_descriptors:>7.0f}"
+            f"{row.connections:>13.0f}{row.later_connections:>7.0f}{'' if row.is_flat else '  grows'}"
         )
     return "\n".join(lines)
 
