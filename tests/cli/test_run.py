@@ -109,7 +109,8 @@ def test_death_of_supervisord_leaves_no_orphan_behind(living: Group) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_interrupt_in_the_foreground_stops_everything_cleanly(group: Group, number: signal.Signals) -> None:
-    words = [*RUN, "--run-dir", str(group.run_dir), "--scenario", "quiet"]
+    heeding = ("env", "--default-signal=INT,HUP")  # whoever started the tests may ignore them
+    words = [*heeding, *RUN, "--run-dir", str(group.run_dir), "--scenario", "quiet"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
