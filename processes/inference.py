@@ -52,10 +52,9 @@ from common.messages import (
 from common.settings import InferenceSettings, Settings
 from common.trading.actions import Choice, hold
 from common.trading.book import net_of_own
-from common.trading.observation import History, View, observe_top
+from common.trading.observation import History, View, mid, observe_top
 from common.trading.policy import POLICIES, Policy
 from common.trading.surroundings import forget_flat
-from common.units import PRICE_ONE_E4
 
 ACTION_TIMEOUT_NS = 10 * NS_PER_S  # the coordinator answers sooner: it has its own deadline for an action
 
@@ -149,8 +148,8 @@ class Inference:
         self.books[book.ticker] = book
         memory = self._memory(book.ticker)
         memory.changed = True
-        if book.fresh and book.bids and book.asks:
-            memory.history.note((book.bids[0][0] + book.asks[0][0]) / 2 / PRICE_ONE_E4, now)
+        if book.fresh:
+            _note_mid(memory, self._others(book), now)
 
     def _note_stale(self, stale: SubjectStale) -> None:
         """Forget what nobody vouches for any more; of a market that is gone everything."""
@@ -237,7 +236,7 @@ class Inference:
             choice = hold(blocked)
         else:
             view = self._view(ticker, now)
-            if view.book.bids and view.book.asks:
+            if _note_mid(memory, view.book, now):
                 observation = observe_top(view, memory.history)
             choice = self._choose(view, observation, memory, effects)
         request_id = self._request_id() if choice.kind is not ActionKind.HOLD else ""
@@ -267,13 +266,16 @@ class Inference:
         return ""
 
     def _view(self, ticker: str, now: Now) -> View:
-        book, market = self.books[ticker], self.markets[ticker]
-        orders = self.working.get(ticker, ())
-        own = tuple(order for order in orders if not order.foreign)
+        market = self.markets[ticker]
+        working = next((order for order in self.working.get(ticker, ()) if not order.foreign), None)
         return View(
-            ticker=ticker, book=net_of_own(book, own), market=market, position=self.positions.get(ticker),
-            account=self.accounts.get(market.shard), working=own[0] if own else None, now=now,
+            ticker=ticker, book=self._others(self.books[ticker]), market=market, position=self.positions.get(ticker),
+            account=self.accounts.get(market.shard), working=working, now=now,
         )  # fmt: skip
+
+    def _others(self, book: Book) -> Book:
+        """Return what others quote: a book without the account's own orders."""
+        return net_of_own(book, self.working.get(book.ticker, ()))
 
     def _choose(
         self, view: View, observation: tuple[float, ...], memory: MarketMemory, effects: list[Effect]
@@ -329,6 +331,14 @@ class Inference:
             book_sequence=decision.book_sequence,
         )  # fmt: skip
         return Ask(request_id=decision.request_id, owner="coordinator", request=action, timeout_ns=ACTION_TIMEOUT_NS)
+
+
+def _note_mid(memory: MarketMemory, book: Book, now: Now) -> bool:
+    """Remember the mid of what others quote; say whether there is one."""
+    if not (book.bids and book.asks):
+        return False
+    memory.history.note(mid(book), now)
+    return True
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import msgspec
 
@@ -24,7 +24,7 @@ _DEPTH_LEVELS = 5
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a policy may know about one market at one moment.
 
-    `book` is net of our own orders. `working` is our live order in this market, if there is one.
+    `book` is net of the account's own orders. `working` is our live order in this market, if there is one.
     """
 
     ticker: str
@@ -37,7 +37,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class History:
-    """The recent mids of one market, one per second, for the features that look back."""
+    """The recent mids of one market, one for each second, for the features that look back."""
 
     __slots__ = ("_last_second", "mids")
 
@@ -46,13 +46,17 @@ class History:
         self._last_second = -1
 
     def note(self, mid: float, now: Now) -> None:
-        """Remember the mid in dollars; of each second of the monotonic clock the last counts."""
+        """Remember the mid in dollars; of each second of the monotonic clock the last counts.
+
+        A second of which nothing was heard has the mid of the one before.
+        """
         second = now.mono_ns // NS_PER_S
-        if second == self._last_second:
+        if self.mids:
+            self.mids.extend(repeat(self.mids[-1], min(second - self._last_second, HISTORY_LENGTH)))
             self.mids[-1] = mid
         else:
             self.mids.append(mid)
-            self._last_second = second
+        self._last_second = second
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +75,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 TOP = Layout(
     name="top",
-    version=1,
+    version=2,
     names=(
         "bid",  # dollars
         "ask",
@@ -100,6 +104,11 @@ TOP = Layout(
 LAYOUTS = {layout.name: layout for layout in (TOP,)}
 
 
+def mid(book: Book) -> float:
+    """Return the middle of the touch in dollars; both sides must be there."""
+    return (book.bids[0][0] + book.asks[0][0]) / 2 / PRICE_ONE_E4
+
+
 def microprice(book: Book) -> float:
     """Return the mid weighted by the opposite sides' touch sizes, in dollars; both sides must be there."""
     (bid_e4, bid_e2), (ask_e4, ask_e2) = book.bids[0], book.asks[0]
@@ -122,12 +131,11 @@ def _volatility(history: History, seconds: int) -> float:
 
 
 def observe_top(view: View, history: History) -> tuple[float, ...]:
-    """Return the observation of layout TOP; the book must be two-sided."""
+    """Return the observation of layout TOP; the book must be two-sided, and the history noted up to now."""
     book = view.book
     (bid_e4, bid_e2), (ask_e4, ask_e2) = book.bids[0], book.asks[0]
     bid_depth = sum(qty_e2 for _, qty_e2 in book.bids[:_DEPTH_LEVELS])
     ask_depth = sum(qty_e2 for _, qty_e2 in book.asks[:_DEPTH_LEVELS])
-    mid = (bid_e4 + ask_e4) / 2 / PRICE_ONE_E4
     position = view.position
     held_e2 = position.position_e2 if position else 0
     cost = position.cost_usd_e6 / USD_ONE_E6 * QTY_ONE_E2 / abs(held_e2) if position and held_e2 else 0.0
@@ -136,9 +144,9 @@ def observe_top(view: View, history: History) -> tuple[float, ...]:
     return (
         bid_e4 / PRICE_ONE_E4,
         ask_e4 / PRICE_ONE_E4,
-        mid,
+        mid(book),
         (ask_e4 - bid_e4) / PRICE_ONE_E4,
-        microprice(book) - mid,
+        microprice(book) - mid(book),
         _imbalance(bid_e2, ask_e2),
         _imbalance(bid_depth, ask_depth),
         math.log1p(bid_depth / QTY_ONE_E2),

@@ -13,8 +13,8 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.messages import ActionKind, OpenOrder, OrderState, Position, Pricing, Purpose, Side
 from common.settings import InferenceSettings
 from common.trading.actions import FREE, Choice, hold
-from common.trading.observation import TOP, View, microprice
-from common.units import PRICE_ONE_E4, QTY_ONE_E2, PriceGrid, format_price
+from common.trading.observation import TOP, View, microprice, mid
+from common.units import QTY_ONE_E2, PriceGrid, format_price
 
 
 class Policy(Protocol):
@@ -268,9 +268,8 @@ class RulePolicy:
         self, view: View, held_e2: int, memory: _Memory, only_close: bool
     ) -> tuple[Side, int, str, Purpose]:
         if not held_e2:
-            mid = (view.book.bids[0][0] + view.book.asks[0][0]) / 2 / PRICE_ONE_E4
             contracts = 1 + (memory.orders + ticker_hash(view.ticker)) % OPEN_CONTRACTS
-            leaning: Side = "bid" if microprice(view.book) >= mid else "ask"
+            leaning: Side = "bid" if microprice(view.book) >= mid(view.book) else "ask"
             return leaning, contracts * QTY_ONE_E2, "flat: rests where the microprice leans", Purpose.OPEN
         closing: Side = "ask" if held_e2 > 0 else "bid"
         memory.exits += 1

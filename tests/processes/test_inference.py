@@ -238,9 +238,21 @@ def test_the_book_is_net_of_our_own_orders_and_ours_is_shown() -> None:
     stage.open(OpenOrders(ticker=TICKER, orders=orders), stage.book(bids=((5_000, 100), (4_900, 10_000))))
     stage.later(1_000, stage.book(bids=((5_000, 100), (4_900, 10_000))))
     seen = stage.puppet.views[-1]
-    assert seen.book.bids == ((4_900, 10_000),)
+    assert seen.book.bids == ((4_900, 9_950),)
     assert seen.working == orders[0]
     assert seen.account is not None
+
+
+def test_what_an_observation_remembers_is_net_of_our_own_orders_too() -> None:
+    stage = Stage(hold(""))
+    ours = OpenOrders(ticker=TICKER, orders=(own("bid", 5_000, 100),))
+    stage.open(ours, stage.book(bids=((5_000, 100), (4_900, 10_000))))
+    stage.later(1_000, stage.book(bids=((4_900, 10_000),)))
+    seen = only(decisions(stage.later(1_000, OpenOrders(ticker=TICKER), stage.book(bids=((4_900, 10_000),)))))
+    looking_back = [
+        value for name, value in zip(TOP.names, seen.observation, strict=True) if "change" in name or "vol" in name
+    ]
+    assert looking_back == [0.0] * 4
 
 
 def test_without_a_quote_on_one_side_there_is_no_observation() -> None:
@@ -310,7 +322,6 @@ def test_what_a_policy_raises_costs_its_market_and_never_the_process() -> None:
 def test_an_observation_that_is_not_finite_never_reaches_the_policy() -> None:
     stage = Stage()
     stage.open()
-    stage.core.memory[TICKER].history.mids[-1] = float("nan")
     stage.give(Answered(request_id=stage.core.memory[TICKER].request_id, reply=ActionReply(outcome=Outcome.DONE)))
     before = len(stage.puppet.views)
     memory = stage.core.memory[TICKER]
@@ -333,7 +344,7 @@ def ask_model(stage: Stage, request: Model) -> Done:
 
 def test_the_operator_sees_and_changes_the_policy() -> None:
     stage = Stage()
-    assert ask_model(stage, Model(verb="show")).detail.startswith("puppet: observation top-v1-")
+    assert ask_model(stage, Model(verb="show")).detail.startswith("puppet: observation top-v2-")
     assert ask_model(stage, Model(verb="load", name="rule")).detail.startswith("rule: ")
     refused = ask_model(stage, Model(verb="load", name="oracle"))
     assert (refused.success, refused.code) == (False, "unknown_policy")

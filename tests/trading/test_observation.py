@@ -85,9 +85,18 @@ def test_history_keeps_the_last_mid_of_each_second_and_no_more_than_it_needs() -
     assert history.mids[-2] == 0.989
 
 
+def test_a_second_without_news_has_the_mid_of_the_one_before() -> None:
+    history = History()
+    for second, mid in ((0, 0.40), (10, 0.50), (11, 0.60)):
+        history.note(mid, at(second))
+    assert list(history.mids) == [0.40] * 10 + [0.50, 0.60]
+    history.note(0.70, at(100_000))
+    assert list(history.mids) == [0.60] * (HISTORY_LENGTH - 1) + [0.70]
+
+
 def test_layouts_are_named_versioned_and_told_apart_by_their_places() -> None:
     assert LAYOUTS == {"top": TOP}
-    assert TOP.layout.startswith("top-v1-")
+    assert TOP.layout.startswith("top-v2-")
     assert len(set(TOP.names)) == len(TOP.names)
     swapped = Layout(name="top", version=1, names=(TOP.names[1], TOP.names[0], *TOP.names[2:]))
     assert swapped.layout != TOP.layout
