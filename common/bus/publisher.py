@@ -36,7 +36,7 @@ _WELCOME_PAUSE_NS = 250 * NS_PER_MS  # a reader that comes and goes cannot keep 
 _SUBSCRIPTIONS_MAX = 1_000  # read per call
 
 EVENTS_KEPT_MAX = 4_096  # per topic
-EVENTS_KEPT_BYTES_MAX = 8 << 20
+EVENTS_KEPT_BYTES_MAX = 2 << 20
 EVENTS_REPEATED_MAX = 500  # per reply
 EVENTS_REPEATED_BYTES_MAX = 1 << 20
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from common.bus.event_reader import AHEAD_MAX, EventReader
+from common.bus.publisher import EVENTS_KEPT_BYTES_MAX
 from common.effects import EventsLost
-from common.messages import Events
+from common.messages import Activity, Events
+from tests.bus.support import activity, mono_ns, wires
 
 
 def body(number: int) -> bytes:
@@ -176,3 +181,19 @@ def test_every_event_is_delivered_once_in_order_whatever_is_dropped(
     while (after := ask(reader)) is not None:
         delivered += reader.repair(after, reply(after + 1, count)).bodies
     assert delivered == [body(number) for number in range(1, count + 1)]
+
+
+def test_what_a_publisher_keeps_of_large_events_has_a_bound_and_is_the_newest(tmp_path: Path) -> None:
+    with wires(tmp_path) as bus:
+        status = bus.publisher("status")
+        large = msgspec.structs.replace(activity(0), detail="x" * (EVENTS_KEPT_BYTES_MAX // 10))
+        for number in range(100):
+            status.publish("activity", "", msgspec.structs.replace(large, at_wall_ns=number), mono_ns())
+        first = status.events_since("activity", 0).first_kept
+        kept = list[Raw]()
+        while part := status.events_since("activity", first - 1 + len(kept)).events:
+            kept += part
+    assert sum(len(bytes(event)) for event in kept) <= EVENTS_KEPT_BYTES_MAX
+    numbers = [msgspec.json.decode(event, type=Activity).at_wall_ns for event in kept]
+    assert numbers == list(range(100))[first - 1 :]
+    assert len(numbers) == 9
