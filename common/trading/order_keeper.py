@@ -23,7 +23,7 @@ from common.trading.order_life import apply
 from common.trading.orders import OrderRecord, order_message
 from common.trading.restoring import take_back
 
-RECORDS_MAX = 2_000  # then the journal is replaced by a checkpoint; reading so many back takes a tenth of a second
+RECORDS_MAX = 1_000  # then the journal is replaced by a checkpoint; reading it back takes a twentieth of a second
 EVENTS_KEPT = 1_000
 ENDED_KEPT = 1_000
 
