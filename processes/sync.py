@@ -245,7 +245,7 @@ class Sync:
         began = self.now
         self.counts["rounds"] += 1
         try:
-            picture: Picture = yield from self.reads.picture(self.since_wall_ns)
+            picture: Picture = yield from self.reads.picture(self._look_back_wall_ns())
             vanished: tuple[ReadSettlement, ...] = yield from self._settlements_of_vanished(picture)
         except ReadFailed as failed:
             done = self._round_failed(failed, reason, began)
@@ -255,6 +255,13 @@ class Sync:
         for token in tokens:
             self._reply(token, done)
         self.in_round = False
+
+    def _look_back_wall_ns(self) -> int:
+        """Return from when on a round reads: books that are about to begin must tell what their opening contains."""
+        accounts = self.ours.accounts.values()
+        if accounts and all(account.known for account in accounts):
+            return self.since_wall_ns
+        return min(self.since_wall_ns, self.now.wall_ns - FIRST_LOOK_BACK_NS)
 
     def _settlements_of_vanished(self, picture: Picture) -> Generator[Step, Any, tuple[ReadSettlement, ...]]:
         """Look for the payouts of markets that left the lists while nobody watched, however long ago.
@@ -375,7 +382,7 @@ class Sync:
     def _backfill(self, request: Backfill, token: str) -> Steps:
         began = self.now
         try:
-            as_of_ns: int = yield calls.user_data_timestamp()
+            as_of_ns: int = yield from self.reads.as_of(began.wall_ns)
             fills = yield from self.reads.fills(request.since_wall_ns)
         except ReadFailed as failed:
             self._reply(token, _no_backfill(began, failed.detail))

@@ -9,7 +9,6 @@ Stops   at once; what the stream says meanwhile is read again by a backfill
 
 from __future__ import annotations
 
-from collections import deque
 from typing import get_args
 
 import msgspec
@@ -68,6 +67,7 @@ from common.messages import (
 from common.settings import Settings
 from common.trading.books_of_record import BooksOfRecord, has_history
 from common.trading.doubts import Doubts
+from common.trading.gap import Gap
 from common.trading.portfolio import Marks, Quote, account_message, position_message
 from common.trading.reconciling import reconcile, take_reads
 from common.trading.sync_requests import Backfills, Rounds
@@ -78,7 +78,6 @@ TICK_NS = NS_PER_S // 4
 CALM_TICK_NS = NS_PER_S // 2  # with nothing in doubt
 MARKS_EVERY_NS = NS_PER_S // 2  # values at moving marks are published at this pace
 TIDY_EVERY_NS = 60 * NS_PER_S
-HELD_BACK_MAX = 100  # rounds; payouts among older ones are found again by the market's name
 PAYOUT_TRIES = 6  # rounds asked for because a market of ours is final and its payout not yet read
 _FINAL = "finalized"
 _AUTH_STATUSES = (401, 403)
@@ -94,6 +93,7 @@ class Tracking:
         self.books = BooksOfRecord()
         self.marks = Marks()
         self.markets: dict[str, Market] = {}
+        self.order_books: dict[str, Book] = {}  # the latest of each market
         self.subscriptions = Subscriptions()
         self.connection = 0
         self.stream_up = False
@@ -102,9 +102,7 @@ class Tracking:
         self.position_doubts = Doubts()  # by ticker
         self.order_doubts = Doubts()  # by order id
         self.backfills = Backfills()
-        self.is_caught_up = True  # what the last life may have missed is read
-        self.held_back: deque[Reconciliation] = deque(maxlen=HELD_BACK_MAX)  # until then
-        self.unheard_since_wall_ns: int | None = None  # what the stream may have told since, or not, is read once more
+        self.gap = Gap(is_read=True)
         self.rounds = Rounds()
         self.payout_tries: dict[str, int] = {}  # final markets of ours -> rounds asked for
         self.requests = 0
@@ -163,7 +161,7 @@ class Tracking:
             return f"private stream down: {self.stream_reason}", False
         if not self._is_subscribed():
             return "private stream up, not subscribed to everything yet", False
-        if not self.is_caught_up:
+        if not self.gap.is_closed:
             return "reads what it may have missed", False
         held = sum(1 for holding in self.books.ledger.holdings.values() if holding.position_e2)
         if not self.last_update_wall_ns:
@@ -175,7 +173,7 @@ class Tracking:
         return {
             **self.counts,
             "doubts": len(self.position_doubts) + len(self.order_doubts),
-            "waiting_fills": len(self.books.waiting),
+            "waiting_fills": len(self.books.waiting) + len(self.gap.fills),
             "backfills": self.backfills.asked,
             "rounds_asked": self.rounds.asked,
         }
@@ -184,10 +182,7 @@ class Tracking:
         self.settings = msgspec.json.decode(start.config, type=Settings)
         self.session = start.session
         self.books = BooksOfRecord(start.restored)
-        known_until_ns = self.books.known_until_wall_ns()
-        if known_until_ns is not None:
-            self.backfills.want(known_until_ns)
-            self.is_caught_up = False
+        self._open_gap()
         for channel in CHANNELS:
             self.subscriptions.want(channel)
         return [StreamOpen(stream=STREAM)]
@@ -196,9 +191,12 @@ class Tracking:
         match message:
             case Market():
                 self.markets[message.ticker] = message
+                if message.ticker in self.order_books:
+                    self._note_book(self.order_books[message.ticker])  # its fee terms, and it may have come first
             case Order():
                 self.books.attribute(message.order_id, message.client_order_id)
             case SubjectStale(topic="book"):
+                self.order_books.pop(message.key, None)
                 self.marks.silence(message.key)
             case SubjectStale(topic="market") if not self.books.position_e2(message.key):
                 self.markets.pop(message.key, None)
@@ -214,7 +212,7 @@ class Tracking:
     def _on_down(self, down: StreamDown, now: Now) -> list[Effect]:
         """Remember from when on fills may have been missed."""
         if self.stream_up:
-            self.backfills.want(now.wall_ns)
+            self._open_gap()
         self.connection, self.stream_up, self.stream_reason = 0, False, down.reason
         self.subscriptions.disconnected()
         effects: list[Effect] = [Log(level="warning", event="stream_down", fields={"reason": down.reason})]
@@ -243,7 +241,7 @@ class Tracking:
         except WireError as error:
             self.counts["bad_frames"] += 1
             self.connection = 0  # it may have been a fill: only a new connection and a backfill are safe
-            self.backfills.want(now.wall_ns)
+            self._open_gap()
             return [StreamReset(stream=STREAM, reason=f"unreadable frame: {error}")]
         self.subscriptions.on_frame(frame, now.mono_ns)
         if isinstance(frame, _MINE) and frame.subaccount != self.settings.exchange.subaccount:
@@ -264,9 +262,9 @@ class Tracking:
             case GroupReport():
                 return self.books.add_order_group(order_group(frame))
             case Unsubscribed():
-                self.backfills.want(now.wall_ns)  # the subscription comes back by itself, what it missed does not
+                self._open_gap()  # the subscription comes back by itself, what it missed does not
             case StreamError() if frame.code in TERMINAL_ERRORS:
-                self.backfills.want(now.wall_ns)
+                self._open_gap()
         return []
 
     def _on_fill(self, report: FillReport, now: Now) -> list[Effect]:
@@ -276,12 +274,10 @@ class Tracking:
         return effects
 
     def _take_fills(self, read: ReadFill, client_order_id: str, now: Now) -> list[Effect]:
-        """Book a fill of the stream, unless one before it may be missing.
-
-        A life that ends meanwhile must leave books whose last fill says up to when nothing is missing.
-        """
-        if not self.is_caught_up:
-            self._note_unheard(now)
+        """Book a fill of the stream; it waits while one before it may be missing."""
+        if self.books.ledger.state.accounts and not self.gap.is_closed:
+            if not self.gap.keep(read, client_order_id):
+                self._open_gap()
             return []
         effects = self.books.take_fill(read, client_order_id, "stream", now.wall_ns)
         self._count(effects, now)
@@ -314,8 +310,8 @@ class Tracking:
 
     def _on_reconciliation(self, sync: Reconciliation, now: Now) -> list[Effect]:
         """Take over what a round read, once what the last life may have missed is booked: fills come first."""
-        if not self.is_caught_up:
-            self.held_back.append(sync)
+        if not self.gap.is_read:
+            self.gap.rounds.append(sync)
             return []
         effects = reconcile(self.books, sync, now.wall_ns, self.settings.sync.corrections)
         self._count(effects, now)
@@ -333,24 +329,22 @@ class Tracking:
         fills = self.backfills.take(request_id, backfill, now)
         effects = take_reads(self.books, fills, "backfill", now.wall_ns)
         self._count(effects, now)
-        if backfill is not None and not backfill.error and not self.is_caught_up:
-            effects += self._catch_up(now)
+        if backfill is not None and not backfill.error and self.gap.answered(request_id):
+            effects += self._take_what_waited(now)
         return effects
 
-    def _catch_up(self, now: Now) -> list[Effect]:
-        """Take over the rounds that waited; what the stream has not told of since is read once more when it is up."""
-        self.is_caught_up = self.booked = True
+    def _take_what_waited(self, now: Now) -> list[Effect]:
+        """Take over the rounds that waited, and the stream's fills if nothing before them is missing."""
+        self.booked = True
         self.next_tidy_ns = 0
-        if self.unheard_since_wall_ns is not None:
-            self.backfills.want(self.unheard_since_wall_ns)
-        effects = [effect for sync in self.held_back for effect in self._on_reconciliation(sync, now)]
-        self.held_back.clear()
+        effects = [effect for sync in self.gap.take_rounds() for effect in self._on_reconciliation(sync, now)]
+        for read, client_order_id in self.gap.take_fills():
+            effects += self._take_fills(read, client_order_id, now)
         return effects
 
-    def _note_unheard(self, now: Now) -> None:
-        """Take note that fills from now on are missing until they are read."""
-        if self.unheard_since_wall_ns is None:
-            self.unheard_since_wall_ns = now.wall_ns
+    def _open_gap(self) -> None:
+        """Take note that fills may be missing from now on; books that begin later contain them."""
+        self.gap.open(is_read=not self.books.ledger.state.accounts)
 
     def _is_subscribed(self) -> bool:
         return self.stream_up and all(self.subscriptions.sid(channel) for channel in CHANNELS)
@@ -379,11 +373,13 @@ class Tracking:
 
     def _ask_sync(self, now: Now) -> list[Effect]:
         effects: list[Effect] = []
-        is_subscribed = self._is_subscribed()
-        if self.books.ledger.state.accounts and (is_subscribed or not self.is_caught_up):
+        is_subscribed, known_until_ns = self._is_subscribed(), self.books.known_until_wall_ns()
+        if known_until_ns is not None and (is_subscribed or not self.gap.is_read):
+            if not (self.gap.is_closed or self.backfills.under_way):
+                self.backfills.want(self.gap.since_wall_ns(known_until_ns))
             effects += self.backfills.ask(self._request_id, now)
-            if effects and not is_subscribed:
-                self._note_unheard(now)
+            if effects:
+                self.gap.asked(self.backfills.request_id, is_subscribed)
         return effects + self.rounds.ask(self._request_id, now)
 
     def _request_id(self) -> str:
@@ -393,6 +389,7 @@ class Tracking:
     # --- publishing ---
 
     def _note_book(self, book: Book) -> None:
+        self.order_books[book.ticker] = book
         market = self.markets.get(book.ticker)
         if not book.fresh or market is None:
             self.marks.silence(book.ticker)
@@ -421,14 +418,14 @@ class Tracking:
             self.next_tidy_ns = now.mono_ns + TIDY_EVERY_NS
             effects += self._tidy(now)
         effects += self._publish(now)
-        is_calm = not self.position_doubts and not self.order_doubts and not self.books.waiting
+        is_calm = not (self.position_doubts or self.order_doubts or self.books.waiting or self.gap.fills)
         self.has_news = False
         self.next_look_ns = now.mono_ns + (CALM_TICK_NS if is_calm else TICK_NS)
         return [*effects, WakeAt(mono_ns=self.next_look_ns)]
 
     def _tidy(self, now: Now) -> list[Effect]:
         """Let go of markets that settled long ago."""
-        if not self.is_caught_up:
+        if not self.gap.is_read:
             return []
         effects, tickers = self.books.forget_old(now.wall_ns)
         for ticker in tickers:
@@ -467,7 +464,7 @@ class Tracking:
 
     def _publish_accounts(self, is_due: bool) -> list[Effect]:
         """Publish the accounts when something was booked, and at the pace of the marks."""
-        up = self._is_subscribed() and self.is_caught_up
+        up = self._is_subscribed() and self.gap.is_closed
         if not (is_due or self.booked or up != self.published_up):
             return []
         self.booked, self.published_up = False, up

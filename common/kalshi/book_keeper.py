@@ -23,8 +23,8 @@ class KeptBook:
     """One market's book with the times of its last change."""
 
     __slots__ = (
-        "ask_ns", "audit_trail", "book", "changed_mono_ns", "exchange_wall_ns", "is_caught_up", "received_wall_ns",
-        "sequence", "sid",
+        "ask_ns", "audit_trail", "book", "changed_mono_ns", "crossed_mono_ns", "exchange_wall_ns", "is_caught_up",
+        "received_wall_ns", "sequence", "sid",
     )  # fmt: skip
 
     def __init__(self, ticker: str, ask_ns: int) -> None:
@@ -33,6 +33,7 @@ class KeptBook:
         self.sequence = 0
         self.exchange_wall_ns = 0
         self.changed_mono_ns = 0
+        self.crossed_mono_ns: int | None = None  # since when it is crossed
         self.received_wall_ns = 0
         self.is_caught_up = False  # the stream has delivered everything since its last change, however late that was
         self.ask_ns = ask_ns  # when to ask for a snapshot, while it is stale
@@ -117,6 +118,10 @@ class BookKeeper:
                 self._stale.pop(frame.ticker, None)
         kept.sequence = frame.seq or 0
         kept.changed_mono_ns = received_mono_ns
+        if not kept.book.is_crossed:
+            kept.crossed_mono_ns = None
+        elif kept.crossed_mono_ns is None:
+            kept.crossed_mono_ns = received_mono_ns
         kept.received_wall_ns = received_wall_ns
         kept.is_caught_up = False
         if kept.audit_trail is not None:
@@ -135,8 +140,8 @@ class BookKeeper:
     def find_crossed(self, mono_ns: int) -> None:
         """Believe no longer a book that has stayed crossed: something of it was missed."""
         for ticker, kept in self.books.items():
-            is_old = mono_ns - kept.changed_mono_ns > CROSSED_MAX_NS
-            if is_old and kept.book.is_crossed and not kept.book.is_stale:
+            crossed_ns = kept.crossed_mono_ns
+            if crossed_ns is not None and mono_ns - crossed_ns > CROSSED_MAX_NS and not kept.book.is_stale:
                 self.lose(ticker, "it stays crossed")
 
     def due_snapshots(self, mono_ns: int) -> list[str]:

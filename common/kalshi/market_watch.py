@@ -30,7 +30,7 @@ class Watched(msgspec.Struct):
     info: MarketInfo
     chosen: bool  # by list or discovery; otherwise it is watched only because we hold something in it
     looked_mono_ns: int = 0
-    told_mono_ns: int = 0  # when the lifecycle channel last spoke of it
+    told_mono_ns: int = 0  # rows asked for before are no news: the lifecycle channel has spoken of it since
     looks_left: int = 0  # times to read it again although nothing says that it is in between
     final_mono_ns: int = 0  # when its final state was first known
 
@@ -110,10 +110,13 @@ class MarketWatch:
                 info = msgspec.structs.replace(
                     info, status="determined", result=report.result, value_e4=report.value_e4
                 )
-        if info != watched.info:
+        is_said = info != watched.info
+        if is_said:
             watched.info = info
             self.changed[report.ticker] = None
         watched.told_mono_ns, watched.looks_left, watched.looked_mono_ns = now.mono_ns, LOOKS_AFTER_NEWS, 0
+        if is_said:  # a row that trails the word would undo it
+            watched.told_mono_ns, watched.looked_mono_ns = now.mono_ns + LOOK_AGAIN_NS, now.mono_ns
 
     def suspect_all(self) -> None:
         """Read every market again, and its terms: words about them may have been missed, and reads may trail them."""

@@ -23,13 +23,13 @@ class Backfills:
         self.asked = 0
         self._since_wall_ns: int | None = None  # wanted and not asked for yet
         self._asking_since_ns: int | None = None
-        self._request_id = ""
+        self.request_id = ""  # of the one under way
         self._not_before_ns = 0
 
     @property
     def under_way(self) -> bool:
         """Say whether an answer is awaited."""
-        return self._request_id != ""
+        return self.request_id != ""
 
     def want(self, since_wall_ns: int) -> None:
         """Want the fills since then, with an overlap."""
@@ -40,16 +40,16 @@ class Backfills:
         """Return the request, if one is wanted and none is under way."""
         if self._since_wall_ns is None or self.under_way or now.mono_ns < self._not_before_ns:
             return []
-        self._request_id, self._asking_since_ns, self._since_wall_ns = new_id(), self._since_wall_ns, None
+        self.request_id, self._asking_since_ns, self._since_wall_ns = new_id(), self._since_wall_ns, None
         self.asked += 1
         request = Backfill(since_wall_ns=self._asking_since_ns, reason="fills that may have been missed")
-        return [Ask(request_id=self._request_id, owner="sync", request=request, timeout_ns=BACKFILL_TIMEOUT_NS)]
+        return [Ask(request_id=self.request_id, owner="sync", request=request, timeout_ns=BACKFILL_TIMEOUT_NS)]
 
     def take(self, request_id: str, reply: BackfillReply | None, now: Now) -> tuple[ReadFill, ...]:
         """Return the fills read; without a good answer the same is wanted again."""
-        if request_id != self._request_id:
+        if request_id != self.request_id:
             return ()
-        asked_since_ns, self._request_id, self._asking_since_ns = self._asking_since_ns, "", None
+        asked_since_ns, self.request_id, self._asking_since_ns = self._asking_since_ns, "", None
         if reply is not None and not reply.error:
             return reply.fills
         assert asked_since_ns is not None

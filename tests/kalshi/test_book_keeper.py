@@ -19,3 +19,19 @@ def test_a_book_that_its_last_news_left_crossed_is_believed_no_more_after_a_whil
     assert keeper.message("T", "", 0.0).fresh
     keeper.find_crossed(CROSSED_MAX_NS + 1)
     assert not keeper.message("T", "", 0.0).fresh
+
+
+def test_a_book_that_stays_crossed_is_asked_for_anew_although_news_of_it_goes_on() -> None:
+    keeper = BookKeeper()
+    keeper.watch("T", 0)
+    keeper.apply(BookSnapshot(1, 1, "T", ((5_000, 100),), ((4_900, 100),), None, None), 0, 0)
+    asked_s = []
+    for second in range(1, 6):
+        now_ns = second * NS_PER_S
+        keeper.apply(BookDelta(1, second + 1, "T", "bid", 1_000, 100, second, None, None, None), now_ns, now_ns)
+        keeper.find_crossed(now_ns)
+        asked_s += [second] * len(keeper.due_snapshots(now_ns))
+    assert asked_s == [3, 5]
+    keeper.apply(BookSnapshot(1, 7, "T", ((4_000, 100),), ((4_900, 100),), None, None), 6 * NS_PER_S, 0)
+    keeper.find_crossed(60 * NS_PER_S)
+    assert keeper.message("T", "", 0.0).fresh

@@ -159,7 +159,7 @@ MONEY_BUGS = (
         "unreadable private frame skipped",
         "processes/tracking.py",
         "            self.connection = 0  # it may have been a fill: only a new connection and a backfill are safe\n"
-        "            self.backfills.want(now.wall_ns)\n"
+        "            self._open_gap()\n"
         '            return [StreamReset(stream=STREAM, reason=f"unreadable frame: {error}")]\n',
         "            return []\n",
         "What could not be read may have been a fill.",
@@ -168,7 +168,7 @@ MONEY_BUGS = (
     Mutation(
         "reconnect without backfill",
         "processes/tracking.py",
-        "        if self.stream_up:\n            self.backfills.want(now.wall_ns)\n",
+        "        if self.stream_up:\n            self._open_gap()\n",
         "",
         "What happened while the stream was down is read again.",
         (f"{_TRACKING}::test_a_reconnect_reads_what_happened_meanwhile_after_it_is_subscribed_again",),
@@ -242,26 +242,45 @@ MONEY_BUGS = (
     Mutation(
         "correction overtakes a missed fill",
         "processes/tracking.py",
-        "        if not self.is_caught_up:\n            self.held_back.append(sync)\n            return []\n",
+        "        if not self.gap.is_read:\n            self.gap.rounds.append(sync)\n            return []\n",
         "",
         "A difference that a fill explains, booked beside the fill, counts twice.",
         ("processes/test_tracking_catching_up.py",),
     ),
     Mutation(
         "fill between the first reading and the stream is lost",
-        "processes/tracking.py",
-        "                self._note_unheard(now)\n",
-        "                pass\n",
+        "common/trading/gap.py",
+        "self._closing_id, self._was_subscribed = request_id, is_subscribed",
+        "self._closing_id, self._was_subscribed = request_id, True",
         "Two readings leave no gap only if the second begins before the first one ended.",
         ("processes/test_tracking_catching_up.py",),
     ),
     Mutation(
         "stream's fills are booked over a gap",
         "processes/tracking.py",
-        "        if not self.is_caught_up:\n            self._note_unheard(now)\n            return []\n",
-        "",
+        "if self.books.ledger.state.accounts and not self.gap.is_closed:",
+        "if self.books.ledger.state.accounts and not self.gap.is_read:",
         "The last fill booked says up to when nothing is missing; a second death believes it.",
         ("processes/test_tracking_catching_up.py",),
+    ),
+    Mutation(
+        "opening on top of fills that a round no longer lists",
+        "processes/sync.py",
+        "self.reads.picture(self._look_back_wall_ns())",
+        "self.reads.picture(self.since_wall_ns)",
+        "Fills that waited for the opening are told from those that it contains by the round's list alone.",
+        ("processes/test_tracking_catching_up.py::test_fills_that_waited_for_the_opening_are_not_booked_on_top_of_it",),
+    ),
+    Mutation(
+        "mark of a quiet book is lost with a restart",
+        "processes/tracking.py",
+        "                if message.ticker in self.order_books:\n"
+        "                    self._note_book(self.order_books[message.ticker])",
+        "                if False:\n                    self._note_book(self.order_books[message.ticker])",
+        "A position without a mark counts at its cost, and the loss limits see nothing.",
+        (
+            "processes/test_tracking_catching_up.py::test_a_book_that_comes_before_its_market_is_a_mark_as_soon_as_both_are_there",
+        ),
     ),
     Mutation(
         "same fill with a finer stamp is another one",

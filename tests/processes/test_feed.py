@@ -508,6 +508,28 @@ def test_a_deactivated_market_is_blocked_at_once_and_comes_back() -> None:
     assert is_fresh(feed, CENT)
 
 
+def test_a_row_that_trails_the_streams_word_does_not_undo_it() -> None:
+    stage, feed = running()
+    before = stage.trader.send("GET", f"/markets/{CENT}", b"", "").raw
+    since_ns = stage.now.mono_ns
+
+    def trail(_: Actor, call: RestCall) -> RestReply | None:
+        if not call.path.endswith(f"/markets/{CENT}") or stage.now.mono_ns - since_ns > NS_PER_S:
+            return None
+        now = stage.now
+        return RestReply(
+            call_id=call.call_id, status=200, body=before, sent_mono_ns=now.mono_ns, received_mono_ns=now.mono_ns,
+            signed_wall_ns=now.wall_ns,
+        )  # fmt: skip
+
+    stage.faults.append(trail)
+    stage.paper.apply(MarketAction(ticker=CENT, action="deactivate"))
+    stage.pass_time(0.1)
+    heard = len(feed.said(Market, CENT))
+    stage.pass_time(10)
+    assert {message.mode for message in feed.said(Market, CENT)[heard - 1 :]} == {MarketMode.BLOCKED}
+
+
 def test_a_market_is_blocked_when_its_time_comes_without_a_word_and_followed_to_its_end() -> None:
     short = "KXRAIN-26SEP21-SHORT"
     stage = Stage()

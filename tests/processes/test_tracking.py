@@ -326,7 +326,7 @@ def test_a_reconnect_reads_what_happened_meanwhile_after_it_is_subscribed_again(
     desk.stage.pass_time(0.5)
     assert not desk.tracking.last(Account).stream_up
     desk.stage.pass_time(3)
-    assert desk.core.backfills.asked == before + 1
+    assert desk.core.backfills.asked == before + 2, "at once, and when it is subscribed"
     assert desk.tracking.last(Account).stream_up
     assert desk.tracking.last(Fill).via == "backfill"
     assert "private stream connected" in [round_.reason for round_ in desk.rounds()]

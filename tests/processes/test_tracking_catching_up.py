@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.messages import Account, Difference, External, ReadPosition, Reconciliation, Settlement
+from common.messages import Account, Book, Difference, External, Position, ReadPosition, Reconciliation, Settlement
 from common.paper.model import MarketAction
 from processes.sync import Sync
 from processes.tracking import Tracking
@@ -102,7 +102,7 @@ def test_a_fill_between_the_first_reading_and_the_stream_is_read_as_well() -> No
     desk = struck(120, sync_dies=False)
     desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
     desk.market()
-    desk.stage.until(lambda: desk.core.is_caught_up)
+    desk.stage.until(lambda: desk.core.gap.is_read)
     desk.buy("4.00")
     desk.stage.deaf.clear()
     desk.stage.connect("tracking", "private")
@@ -128,3 +128,85 @@ def test_a_second_death_before_the_first_is_caught_up_loses_nothing() -> None:
     assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100, 200, 400]
     assert not desk.tracking.said(External)
     desk.assert_equal()
+
+
+def test_a_death_before_the_outage_is_read_loses_none_of_its_fills() -> None:
+    desk = Desk().open()
+    desk.market()
+    desk.buy("1.00")
+    desk.stage.pass_time(25)
+    desk.stage.deaf.add("private")
+    desk.stage.cut("tracking", "private", reconnect=False)
+    desk.stage.faults.append(lose("/"))
+    desk.stage.pass_time(2)
+    desk.buy("2.00")
+    desk.stage.pass_time(150)
+    desk.stage.faults[:] = [lose("/portfolio/fills", times=1)]
+    desk.stage.deaf.clear()
+    desk.stage.connect("tracking", "private")
+    desk.stage.until(lambda: "reads what" in desk.core.summary(desk.stage.now)[0])
+    desk.buy("4.00")
+    desk.stage.pass_time(0.02)
+    assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100], "what came after the outage waits"
+    desk.stage.kill("tracking")
+    desk.stage.faults.clear()
+    desk.stage.pass_time(6)
+    desk.tracking = desk.stage.run_core("tracking", Tracking(), desk.settings)
+    desk.market()
+    desk.stage.pass_time(60)
+    assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [100, 200, 400]
+    assert not desk.tracking.said(External)
+    desk.assert_equal()
+
+
+def test_a_fill_that_waited_for_the_outage_to_be_read_is_booked_after_it() -> None:
+    desk = Desk(corrections=False).open()
+    desk.stage.pass_time(3)
+    desk.stage.deaf.add("private")
+    desk.stage.cut("tracking", "private", reconnect=False)
+    desk.buy("2.00")
+    desk.stage.faults.append(lose("/portfolio/fills", times=4))
+    desk.stage.deaf.clear()
+    desk.stage.connect("tracking", "private")
+    desk.stage.until(lambda: "reads what" in desk.core.summary(desk.stage.now)[0])
+    desk.buy("4.00")
+    desk.stage.pass_time(0.02)
+    assert (len(desk.core.gap.fills), desk.core.counters()["waiting_fills"]) == (1, 1)
+    assert not desk.tracking.last(Account).stream_up
+    desk.stage.pass_time(60)
+    assert [fill.qty_e2 for fill in desk.core.books.fills.events] == [200, 400]
+    assert desk.tracking.last(Account).stream_up
+    desk.assert_equal()
+
+
+def test_fills_that_waited_for_the_opening_are_not_booked_on_top_of_it() -> None:
+    desk = Desk()
+    desk.stage.pass_time(0.3)
+    for _ in range(100):  # no picture stands still for long enough to begin with
+        desk.buy("1.00")
+        desk.stage.pass_time(1)
+    assert not desk.tracking.last(Account).known
+    assert sum(round_.complete for round_ in desk.rounds()) > 2
+    desk.open()
+    desk.stage.pass_time(60)
+    desk.assert_equal()
+    assert desk.core.books.position_e2(CENT) == 10_000
+    assert not desk.tracking.said(External)
+    assert not [difference for round_ in desk.rounds() for difference in round_.differences]
+
+
+@pytest.mark.parametrize("is_market_first", [True, False])
+def test_a_book_that_comes_before_its_market_is_a_mark_as_soon_as_both_are_there(is_market_first: bool) -> None:
+    desk = Desk().open()
+    desk.market()
+    desk.buy("10.00")
+    desk.stage.pass_time(1)
+    desk.restart()
+    if is_market_first:
+        desk.market()
+    desk.stage.send("tracking", Book(ticker=CENT, fresh=True, bids=((1_000, 10_000),), asks=((1_100, 10_000),)))
+    if not is_market_first:
+        desk.market()
+    desk.stage.pass_time(2)
+    assert desk.tracking.last(Position, CENT).mark_e4 == 1_050
+    assert desk.tracking.last(Account).unvalued_usd_e6 == 0

@@ -36,8 +36,8 @@ class Desk:
         return self.tracking.core
 
     def open(self) -> Desk:
-        """Let the books be opened."""
-        self.stage.until(lambda: self.tracking.last(Account).known)
+        """Let the books be opened, and nothing be missing between them and the stream."""
+        self.stage.until(lambda: self.tracking.last(Account).known and self.tracking.last(Account).stream_up)
         return self
 
     def buy(self, count: str = "1.00", price: str = "0.5500", ticker: str = CENT) -> str:
