@@ -130,15 +130,20 @@ def test_a_second_death_before_the_first_is_caught_up_loses_nothing() -> None:
     desk.assert_equal()
 
 
-def test_a_death_before_the_outage_is_read_loses_none_of_its_fills() -> None:
+@pytest.mark.parametrize("stream_goes_first", [True, False])
+def test_a_death_before_the_outage_is_read_loses_none_of_its_fills(stream_goes_first: bool) -> None:
     desk = Desk().open()
     desk.market()
     desk.buy("1.00")
     desk.stage.pass_time(25)
     desk.stage.deaf.add("private")
+    outage = lose("/")
+    if not stream_goes_first:
+        desk.stage.faults.append(outage)
     desk.stage.cut("tracking", "private", reconnect=False)
-    desk.stage.faults.append(lose("/"))
-    desk.stage.pass_time(2)
+    desk.stage.pass_time(3)
+    assert desk.core.gap.is_read == stream_goes_first
+    desk.stage.faults[:] = [outage]
     desk.buy("2.00")
     desk.stage.pass_time(150)
     desk.stage.faults[:] = [lose("/portfolio/fills", times=1)]
