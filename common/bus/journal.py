@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from common.bus.run_dir import BEGIN_ANEW
 from common.errors import ConfigError, RecordDamaged
 from common.log import files
 from common.log.format import HEADER_BYTES, encode_record
@@ -60,7 +61,5 @@ def refusal(path: Path, what: str) -> ConfigError:
     return ConfigError(
         f"the journal cannot be believed, so this process does not start. {what}. Nothing was changed, and nothing "
         "repairs it: keep the file. Orders of ours may still rest: `trader halt` cancels everything without this "
-        "process. `trader doctor` looks at all journals. To begin anew, stop the group, then on the paper exchange "
-        f"`trader paper reset`, elsewhere move {path.parent} away as a whole: the books are then opened from what the "
-        "exchange says, and the counts of the day begin at zero"
+        f"process. `trader doctor` looks at all journals, which are in {path.parent}; {BEGIN_ANEW}"
     )

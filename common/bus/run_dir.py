@@ -22,6 +22,10 @@ from common.log.files import write_file
 Door = Literal["pub", "main", "control"]
 
 _JOURNAL_ID = re.compile(rb"[0-9a-f]{8}")
+BEGIN_ANEW = (
+    "to begin anew, stop the group, then on the paper exchange `trader paper reset`, elsewhere move the journals away "
+    "as a whole: the books are then opened from what the exchange says, and the counts of the day begin at zero"
+)
 PRIVATE_UMASK = 0o077  # libzmq makes its sockets with the process's umask, and journals hold orders
 
 
@@ -73,6 +77,17 @@ class RunDir:
         """Return a process's journal."""
         return self.journals / f"{process}.log"
 
+    def has_lost_journal(self, process: str) -> bool:
+        """Say whether a process's journal was begun and is there no longer."""
+        return self._begun(process).exists() and not self.journal(process).exists()
+
+    def note_begun(self, process: str) -> None:
+        """Remember that a process has a journal: the others rely on what it told from it, and one alone cannot go."""
+        self._keep_first(self._begun(process), b"")
+
+    def _begun(self, process: str) -> Path:
+        return self.journals / f"{process}.begun"
+
     def input_log(self, process: str) -> Path:
         """Return a process's input log."""
         return self.inputs / f"{process}.log"
@@ -81,9 +96,11 @@ class RunDir:
         """Return the random id of this directory's journals, made once; our client order ids carry it.
 
         It lies with the journals: without them, the orders that they knew are not ours. With another id, or none, ours
-        would be foreign: raise `ConfigError` rather than guess.
+        would be foreign: raise `ConfigError` rather than guess. To be asked for before a journal is begun.
         """
         path = self.journals / "id"
+        if not path.exists() and any(self.journals.glob("*.log")):
+            raise ConfigError(f"{path}: is missing, and with it the beginning of our orders' names; {BEGIN_ANEW}")
         self._keep_first(path, secrets.token_hex(4).encode())
         found = path.read_bytes()
         if not _JOURNAL_ID.fullmatch(found):

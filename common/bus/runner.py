@@ -124,6 +124,7 @@ def _live(role: Role, core: Core, loop: Loop) -> None:
     epoch = role.lock.epoch
     identity = Identity(process.name, f"{epoch}-{secrets.token_hex(4)}", epoch)
     run_dir.claim(role.config.account)
+    journal_id = run_dir.journal_id()
     journal = _open_journal(role) if process.journal else None
     start = Start(
         session=identity.session,
@@ -132,7 +133,7 @@ def _live(role: Role, core: Core, loop: Loop) -> None:
         config=msgspec.json.encode(role.config.settings),
         restored=journal.restored if journal is not None else (),
         latched=role.latch.reason(),
-        journal_id=run_dir.journal_id(),
+        journal_id=journal_id,
     )
     role.log.info(
         "started", session=start.session, restored=len(start.restored), crashes=role.crashes, latched=start.latched
@@ -153,11 +154,15 @@ def _live(role: Role, core: Core, loop: Loop) -> None:
 
 
 def _open_journal(role: Role) -> Journal:
-    path = role.run_dir.journal(role.process.name)
+    name, run_dir = role.process.name, role.run_dir
+    path = run_dir.journal(name)
+    if run_dir.has_lost_journal(name):
+        raise refusal(path, f"{path}: is missing; the other journals rely on it")
     try:
         journal = Journal(path)
     except LogDamaged as error:
         raise refusal(path, str(error)) from error
+    run_dir.note_begun(name)
     if journal.torn_bytes:
         role.log.warning("journal_torn", path=str(path), cut_bytes=journal.torn_bytes, records=journal.records)
     return journal

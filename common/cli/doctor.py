@@ -100,6 +100,8 @@ def _journals(run_dir: RunDir) -> Finding:
     words, ill = [], []
     for row in PROCESSES.values():
         path = run_dir.journal(row.name)
+        if row.journal and run_dir.has_lost_journal(row.name):
+            ill.append(f"{path}: is missing")
         if not row.journal or not path.exists():
             continue
         try:

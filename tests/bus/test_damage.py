@@ -28,6 +28,7 @@ RECORD = encode_record(b'{"type":"Counted","count":1}')
 def write_journal(run_dir: RunDir, process: str, data: bytes) -> Path:
     """Put a journal there before the process has ever lived."""
     run_dir.prepare()
+    run_dir.journal_id()
     path = run_dir.journal(process)
     path.write_bytes(data)
     return path
@@ -91,6 +92,31 @@ def test_offset_of_an_unreadable_record_is_where_it_begins(tmp_path: Path) -> No
         toy = toys.start("execution")
         assert toy.wait() == ExitCode.CONFIGURATION
         assert f"offset {HEADER_BYTES + 2 * len(RECORD)}: record 2: ValidationError" in toy.log.read_text()
+
+
+def test_journal_that_is_gone_is_not_begun_anew_beside_the_others(tmp_path: Path) -> None:
+    with group(tmp_path) as toys:
+        toys.start("execution").ready().stop()
+        path = toys.run_dir.journal("execution")
+        path.unlink()
+        toy = toys.start("execution")
+        assert toy.wait() == ExitCode.CONFIGURATION
+        assert f"{path}: is missing" in toy.log.read_text()
+        assert not path.exists()
+        for kept in toys.run_dir.journals.iterdir():
+            kept.unlink()
+        toys.start("execution").ready()
+
+
+def test_journals_without_their_id_are_refused(tmp_path: Path) -> None:
+    with group(tmp_path) as toys:
+        toys.start("execution").ready().stop()
+        made = toys.run_dir.journals / "id"
+        made.unlink()
+        toy = toys.start("execution")
+        assert toy.wait() == ExitCode.CONFIGURATION
+        assert f"{made}: is missing" in toy.log.read_text()
+        assert not made.exists()
 
 
 def test_torn_tail_is_cut_and_its_bytes_are_told(tmp_path: Path) -> None:
