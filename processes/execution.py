@@ -240,7 +240,7 @@ class Execution:
     def _note_state(self, message: Delivered) -> list[Effect]:
         match message:
             case TraderState():
-                self._note_trader(message)
+                return self._note_trader(message)
             case Market():
                 self.gate.note_market(self.around.markets.get(message.ticker), message)
                 self.around.note(message)
@@ -269,11 +269,12 @@ class Execution:
                 return [Log(level="error", event="events_lost", fields={"topic": message.topic, "events": lost})]
         return []
 
-    def _note_trader(self, trader: TraderState) -> None:
+    def _note_trader(self, trader: TraderState) -> list[Effect]:
         is_first = not self.around.highest_epoch
-        if self.around.note_trader(trader):
-            self.rules.coordinator_heard()
-            self.halting.note_trader(trader, is_first)
+        if not self.around.note_trader(trader):
+            return []
+        self.rules.coordinator_heard()
+        return self.halting.note_trader(trader, is_first)
 
     def _forget(self, stale: SubjectStale) -> None:
         """Forget what nobody vouches for."""

@@ -25,6 +25,7 @@ QUIET_NS = 60 * NS_PER_S  # the exchange's cancel-all may also kill what is plac
 
 
 _OBSERVED = Done(success=False, code="refused", detail="halted; mode is observe, so nothing may be cancelled")
+_CLEARED = Done(success=False, code="unproven", detail="the halt was cleared before it was proven that nothing rests")
 
 
 class Halting:
@@ -51,11 +52,13 @@ class Halting:
         left_ns = min(QUIET_NS, all_cancelled_wall_ns + QUIET_NS - now.wall_ns)
         self.no_create_until_ns = now.mono_ns + left_ns if all_cancelled_wall_ns else 0
 
-    def note_trader(self, trader: TraderState, is_first: bool) -> None:
-        """Let our halt end when the coordinator leaves HALTED; `is_first`: it may have left while we were away."""
+    def note_trader(self, trader: TraderState, is_first: bool) -> list[Effect]:
+        """Let our halt and its proof end when the coordinator leaves HALTED; `is_first`: perhaps while we were away."""
         was_known, self._is_known = self._is_known, trader.state is State.HALTED
         if (was_known and not self._is_known) or (is_first and trader.state is State.IDLE):
-            self.reason = ""
+            self.reason, self.is_proving = "", False
+            return self._answer_all(_CLEARED)
+        return []
 
     def take(self, request: Halt, token: str) -> list[Effect]:
         """Begin, or join, a halt."""
@@ -109,8 +112,7 @@ class Halting:
             return []
         self.is_proving = False
         done = Done(success=True, detail="nothing rests: read twice after the cancel of everything")
-        tokens, self._tokens = self._tokens, []
-        return [Answer(token=token, reply=done) for token, _ in tokens]
+        return self._answer_all(done)
 
     def tend(self) -> list[Effect]:
         """Ask for pictures, and answer those who waited long enough."""
@@ -125,6 +127,10 @@ class Halting:
                 Ask(request_id=self.executor.request_id(), owner="sync", request=request, timeout_ns=SYNC_NS)
             )
         return effects + self._answer_late(now)
+
+    def _answer_all(self, done: Done) -> list[Effect]:
+        tokens, self._tokens = self._tokens, []
+        return [Answer(token=token, reply=done) for token, _ in tokens]
 
     def _answer_late(self, now: Now) -> list[Effect]:
         late = [token for token, until_ns in self._tokens if now.mono_ns >= until_ns]

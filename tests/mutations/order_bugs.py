@@ -388,4 +388,12 @@ ORDER_BUGS = (
         "The stream's word and a rejection tell of the same trigger; the third in an hour halts.",
         ("processes/test_execution_cancels.py::test_a_trigger_is_told_once_with_its_shard_however_it_was_found",),
     ),
+    Mutation(
+        "proof of a halt outlives the halt",
+        "common/trading/halting.py",
+        'self.reason, self.is_proving = "", False',
+        'self.reason = ""',
+        "Cleared before it was proven, a halt went on cancelling everything, what the user placed by hand as well.",
+        (f"{_CANCELS}::test_a_halt_that_is_cleared_before_it_is_proven_cancels_nothing_any_more",),
+    ),
 )

@@ -366,6 +366,26 @@ def test_a_halt_ends_when_the_coordinator_leaves_it() -> None:
     assert stage.replies(stage.place()) == []
 
 
+def test_a_halt_that_is_cleared_before_it_is_proven_cancels_nothing_any_more() -> None:
+    stage = resting()
+    token = halt(stage)
+    stage.give(report(only(list(stage.core.keeper.live.values())), "canceled"), trader(State.HALTED))
+    stage.answer(only(cancel_alls(stage)), 503)
+    stage.give(trader(State.IDLE))
+    reply = stage.reply(token)
+    assert isinstance(reply, Done)
+    assert (reply.success, reply.code) == (False, "unproven")
+    stage.give(trader(), foreign(), stage.picture())
+    refusal = stage.action_reply(stage.place(ticker=OTHER))
+    assert refusal.reason == "the exchange may still cancel everything"
+    stage.live_on(61)
+    assert len(cancel_alls(stage)) == 1
+    stage.give(stage.picture())
+    assert stage.replies(stage.place(ticker=OTHER)) == []
+    assert stage.replies(halt(stage)) == []  # the next one begins anew
+    assert len(cancel_alls(stage)) == 2
+
+
 def test_a_latch_survives_a_restart_until_the_coordinator_has_left_halted() -> None:
     stage = ExecutionStage()
     stage.open_with_group()
