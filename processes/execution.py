@@ -363,6 +363,8 @@ class Execution:
             return [Answer(token=token, reply=reply_of(order))]
         if isinstance(terms, Refusal):
             return self._refuse(token, terms.code, terms.reason)
+        if self.writes.is_amending(order):  # its answer would be taken for the answer to this one
+            return self._refuse(token, Code.BUSY, "an amend of our order is not answered yet")
         if not self.writes.take_amend_token(order):
             return self._refuse(token, Code.RATE, "no token left for an amend")
         is_reprice = terms.price_e4 != order.terms.price_e4

@@ -6,6 +6,7 @@ that answer proves is for `outcomes` to say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from common.effects import RestCall, RestFailure, RestReply
@@ -25,6 +26,10 @@ class Caller(Generic[Context]):
 
     def __len__(self) -> int:
         return len(self._under_way)
+
+    def contexts(self) -> Iterator[Context]:
+        """Yield what is remembered of the calls under way."""
+        return (context for _, context in self._under_way.values())
 
     def send(
         self, call: Call[Any], context: Context, timeout_ns: int | None = None, leave_by_mono_ns: int | None = None

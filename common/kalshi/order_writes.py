@@ -156,6 +156,10 @@ class OrderWrites:
         self.executor.counts["amended"] += 1
         return [*effects, self.caller.send(call, Amending(order, token), leave_by_mono_ns=leave_by_mono_ns)]
 
+    def is_amending(self, order: OrderRecord) -> bool:
+        """Say whether an amend of this order has no answer yet, though the stream may have told what came of it."""
+        return any(isinstance(context, Amending) and context.order is order for context in self.caller.contexts())
+
     # --- answers ---
 
     def take(self, message: RestReply | RestFailure) -> list[Effect]:

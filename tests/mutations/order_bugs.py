@@ -396,4 +396,12 @@ ORDER_BUGS = (
         "Cleared before it was proven, a halt went on cancelling everything, what the user placed by hand as well.",
         (f"{_CANCELS}::test_a_halt_that_is_cleared_before_it_is_proven_cancels_nothing_any_more",),
     ),
+    Mutation(
+        "late answer to an amend is the next one's",
+        "processes/execution.py",
+        "        if self.writes.is_amending(order):",
+        "        if self.writes.is_amending(order) and order.amending is not None:",
+        "The stream had told of the first amend; its answer then made a fact of a second one that was refused.",
+        (f"{_OUTCOMES}::test_an_amend_waits_for_the_answer_to_the_one_before_whatever_the_stream_has_told",),
+    ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from common.clock import NS_PER_S
+from common.clock import NS_PER_MS, NS_PER_S
 from common.effects import Answered, Ask, Die, EventsLost, Follow, Log, RestCall, Unanswered
 from common.kalshi.calls import ORDERS
 from common.messages import (
@@ -21,6 +21,7 @@ from common.messages import (
 )
 from common.trading.orders import Doubt, OrderRecord, OrderTerms
 from tests.processes.execution_stage import (
+    START_WALL_NS,
     TICKER,
     ExecutionStage,
     account,
@@ -232,6 +233,24 @@ def test_an_unchanged_order_proves_only_late_that_an_amend_did_not_happen() -> N
     stage.live_on(30)
     stage.give(stage.picture(unchanged))
     assert (order.state, order.terms.price_e4) == (OrderState.RESTING, 4_900)
+
+
+def test_an_amend_waits_for_the_answer_to_the_one_before_whatever_the_stream_has_told() -> None:
+    stage = opened()
+    _, order, first = amending(stage)
+    stage.give(report(order, "resting", remaining_e2=300, price_e4=4_600, exchange_wall_ns=stage.now.wall_ns))
+    assert (order.state, order.terms.price_e4) == (OrderState.RESTING, 4_600)
+    stage.live_on(2)
+    stage.give(book(bid_e4=4_500))
+    assert stage.refused(stage.amend()) == "busy"
+    stage.answer(first, 200, {"order_id": order.order_id, "ts_ms": START_WALL_NS // NS_PER_MS})
+    assert (order.state, order.terms.price_e4) == (OrderState.RESTING, 4_600)
+    token = stage.amend()
+    second = stage.calls(ORDERS)[-1]
+    assert second is not first
+    stage.answer(second, 400, {"error": {"code": "no"}})
+    assert stage.action_reply(token).outcome == "rejected"
+    assert (order.state, order.terms.price_e4) == (OrderState.RESTING, 4_600)
 
 
 # --- cancels ---
