@@ -321,6 +321,7 @@ class Coordinator:
     def evaluate(self) -> list[Effect]:
         """Look at everything once: conversations, causes, the state's own duty, the operator's waiting commands."""
         transitions = self.transitions
+        self.world.note_unknown(self.now)
         effects = self.memory.reserve() + self.guards.tend(self)
         if self.conversation is not None:
             effects += self.conversation.on_time(self.now)

@@ -55,6 +55,7 @@ class World:
         self.alive: dict[str, str] = {}  # process -> session
         self.round_mono_ns: int | None = None  # when the last round of sync's ended well
         self._true_since_ns: dict[CauseKind, int] = {}
+        self._unknown_since_ns: dict[str, int] = {}  # our orders that are unknown -> since when to us
         self._causes: tuple[Cause, ...] = ()
         self._judged: Now | None = None  # when `_causes` was found, if nothing changed since
 
@@ -112,6 +113,15 @@ class World:
         """Take note that a round of sync's ended well."""
         self.round_mono_ns = now.mono_ns
         self.changed()
+
+    def note_unknown(self, now: Now) -> None:
+        """Take note which of our orders are unknown: how long counts from when they became so, in any state of ours."""
+        before = self._unknown_since_ns
+        self._unknown_since_ns = {
+            order.client_order_id: before.get(order.client_order_id, now.mono_ns)
+            for order in self.own_orders()
+            if order.state is OrderState.UNKNOWN
+        }
 
     @property
     def is_troubled(self) -> bool:
@@ -208,11 +218,8 @@ class World:
         )
 
     def _unknown_orders(self, now: Now) -> str:
-        ages_s = [
-            (now.wall_ns - order.created_wall_ns) / NS_PER_S
-            for order in self.own_orders()
-            if order.state is OrderState.UNKNOWN
-        ]
+        self.note_unknown(now)
+        ages_s = [(now.mono_ns - since_ns) / NS_PER_S for since_ns in self._unknown_since_ns.values()]
         if len(ages_s) >= self.limits.unknown_orders:
             return f"{len(ages_s)} orders unknown"
         if ages_s and max(ages_s) > self.limits.unknown_age_s:

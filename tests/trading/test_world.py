@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from common.clock import NS_PER_S, Now
 from common.effects import SubjectStale
-from common.messages import Message, OpenOrder, OpenOrders, Order, OrderState, Position, Pricing, Purpose
+from common.messages import CauseKind, Message, OpenOrder, OpenOrders, Order, OrderState, Position, Pricing, Purpose
 from common.settings import Settings
 from common.trading.world import World
 
 TICKER = "KXTEST-1"
+NOW = Now(1_000 * NS_PER_S, 1_750_000_000 * NS_PER_S)
 RESTING = OpenOrder(
     client_order_id="t2-1", order_id="o1", side="bid", price_e4=5_000, remaining_e2=100, state=OrderState.RESTING
 )
@@ -71,3 +73,27 @@ def test_of_an_order_never_told_nothing_is_kept() -> None:
     world = World(Settings().limits, 20)
     world.note_order(ended("t2-1"))
     assert not world.orders
+
+
+def test_an_order_is_unknown_since_it_became_so_not_since_it_was_made() -> None:
+    world = World(Settings().limits, 20)
+    rested_long = msgspec.structs.replace(RESTING, created_wall_ns=NOW.wall_ns - 3_600 * NS_PER_S)
+    unknown = OpenOrders(ticker=TICKER, orders=(msgspec.structs.replace(rested_long, state=OrderState.UNKNOWN),))
+    world.note(OpenOrders(ticker=TICKER, orders=(rested_long,)))
+    world.note_unknown(NOW)
+    world.note(unknown)
+    world.note_unknown(later(10))
+    assert not unknown_too_long(world, 130)
+    assert unknown_too_long(world, 131)
+    world.note(OpenOrders(ticker=TICKER, orders=(rested_long,)))
+    assert not unknown_too_long(world, 132)
+    world.note(unknown)
+    assert not unknown_too_long(world, 133)  # anew
+
+
+def later(seconds: int) -> Now:
+    return Now(NOW.mono_ns + seconds * NS_PER_S, NOW.wall_ns + seconds * NS_PER_S)
+
+
+def unknown_too_long(world: World, seconds: int) -> bool:
+    return CauseKind.UNKNOWN_ORDERS in {cause.kind for cause in world.causes(later(seconds))}
