@@ -476,7 +476,8 @@ class Coordinator:
         return self.fire(Event.RETRY, f"try {self.memory.facts.tries}" if not no_cash else "cash looked at again")
 
     def clear_errors(self) -> None:
-        """Take away what stands for something of ours that is wrong."""
+        """Take away what stands for something of ours that is wrong, and let nothing wait because of it."""
+        self.retry_at_ns = self.now.mono_ns
         self.standing = {
             kind: cause for kind, cause in self.standing.items() if state_of_cause(kind) is not State.ERROR
         }

@@ -23,6 +23,7 @@ from common.messages import (
     Cancel,
     CauseKind,
     Done,
+    Error,
     Halt,
     MarketMode,
     OpenOrder,
@@ -274,6 +275,18 @@ def test_a_start_after_a_mended_fault_has_all_its_tries() -> None:
         stage.command(verb)
         stage.wait(0.25)
     assert (stage.state, stage.core.memory.facts.tries) == (State.CALIBRATING, 0)
+
+
+def test_a_start_in_error_does_not_wait_for_the_next_try() -> None:
+    stage = Stage().ready()
+    stage.core.memory.facts.tries = 5
+    stage.give(Error(process="sync", error="HTTP 401", context="", at_wall_ns=0, cause=CauseKind.UNAUTHORISED))
+    assert stage.state is State.ERROR
+    token, effects = stage.command("start", "the key is replaced")
+    effects += stage.wait(0.25)
+    effects += stage.answer_sync(effects)
+    assert stage.state is State.READY
+    assert [reply.success for reply in answers(effects, token)] == [True]  # type: ignore[attr-defined]
 
 
 def test_pause_in_idle_calibrates_and_then_holds() -> None:
