@@ -228,9 +228,14 @@ class Coordinator:
             self.standing[kind] = Cause(kind=kind, detail=detail, since_wall_ns=self.now.wall_ns)
 
     def set_timed_cause(self, kind: CauseKind, detail: str, seconds: int) -> None:
-        """Let a cause stand for a while."""
-        cause = Cause(kind=kind, detail=detail, since_wall_ns=self.now.wall_ns)
-        self.timed[kind] = (cause, self.now.mono_ns + seconds * NS_PER_S)
+        """Let a cause stand for a while; where one of its kind stands already, the one that stands longer does."""
+        until_ns = self.now.mono_ns + seconds * NS_PER_S
+        cause, stands_until_ns = self.timed.get(kind, (None, 0))
+        if stands_until_ns >= until_ns:
+            return
+        if cause is None or cause.detail != detail:
+            cause = Cause(kind=kind, detail=detail, since_wall_ns=self.now.wall_ns)
+        self.timed[kind] = (cause, until_ns)
 
     def hold(self, reason: str) -> None:
         """Let the operator's wish to pause stand."""

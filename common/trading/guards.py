@@ -33,6 +33,7 @@ DRIFTS_MAX = 3  # confirmed within an hour: halt
 UNEXPLAINED_MAX_USD_E6 = 20 * USD_ONE_E6
 RESET_TIMEOUT_NS = 10 * NS_PER_S
 RESET_AGAIN_NS = 2 * NS_PER_S
+HOLD_S = 1  # longer than until the next look
 SAVE_PEAK_NS = 10 * NS_PER_S
 NO_FAULT_OF_OURS = (
     "not_sent", "http_429", "too_many_requests", "trading_is_paused", "exchange_is_paused", POST_ONLY_CROSS,
@@ -91,7 +92,7 @@ class Guards:
         return self._on_trigger(brake.shard, trader) if is_news else [trader.memory.keep()]
 
     def _on_trigger(self, shard: int, trader: Trader) -> list[Effect]:
-        """The exchange's own brake went off: pause, reset later, and halt when it happens too often."""
+        """The exchange's own brake went off: pause until it is reset, later, and halt when it happens too often."""
         trips = self._recent(trader.memory.facts.group_trip_wall_ns, trader)
         trader.memory.facts.group_trip_wall_ns = trips
         due_ns = trader.now.wall_ns + self.limits.group_pause_s * NS_PER_S
@@ -102,7 +103,6 @@ class Guards:
         if len(trips) >= self.limits.group_trips_per_hour:
             reason = f"the order group was triggered {len(trips)} times in an hour"
             return [kept, *trader.halt(CauseKind.ORDER_GROUP, reason)]
-        trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", self.limits.group_pause_s)
         return [kept]
 
     def _recent(self, times: list[int], trader: Trader) -> list[int]:
@@ -162,7 +162,7 @@ class Guards:
     # --- time ---
 
     def tend(self, trader: Trader) -> list[Effect]:
-        """Begin the day, hold the daily limits, reset the order groups whose pause is over."""
+        """Begin the day, hold the daily limits, pause until the order groups that triggered are reset."""
         effects: list[Effect] = []
         day = trader.memory.facts.day
         if day.begin(trader.now):
@@ -171,7 +171,10 @@ class Guards:
         if passed:
             trader.set_timed_cause(CauseKind.LIMIT, passed, day.seconds_left(trader.now))
         is_halted = trader.machine.state is State.HALTED  # then the brake stays on
-        for shard, due_ns in trader.memory.facts.group_resets_wall_ns.items() if not is_halted else ():
+        resets = {} if is_halted else trader.memory.facts.group_resets_wall_ns
+        if resets:  # also those of a former life
+            trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", HOLD_S)
+        for shard, due_ns in resets.items():
             if trader.now.wall_ns >= due_ns and shard not in self._resets.values():
                 effects.append(self._reset(shard, trader))
         return effects

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from common.clock import NS_PER_S, Now
-from common.effects import Answered, Ask
+from common.effects import Answered, Ask, Effect
 from common.messages import (
     ActionReply,
     Brake,
@@ -193,11 +193,48 @@ def test_a_triggered_group_pauses_is_reset_and_halts_the_third_time() -> None:
         if count == 3:
             break
         assert stage.state is State.PAUSED
-        effects = stage.wait(61)
-        assert len(stage.asked(effects, GroupReset)) == 1
-        stage.answer_sync(effects)
+        stage.answer_sync(reset_groups(stage, stage.wait(61)))
         assert stage.state is State.READY
     assert stage.state is State.HALTED
+
+
+def reset_groups(stage: Stage, effects: list[Effect]) -> list[Effect]:
+    """Let the reset that was asked for succeed; return what comes of it."""
+    [ask] = stage.asked(effects, GroupReset)
+    return stage.give(Answered(request_id=ask.request_id, reply=Done(success=True, detail="reset"))) + stage.wait(1)
+
+
+def test_a_triggered_group_pauses_until_it_is_reset_whoever_lives() -> None:
+    stage = Stage().ready()
+    stage.give(brake(1))
+    stage.wait(10)
+    after = stage.restart()
+    after.give(brake(1))
+    after.world()
+    effects = after.wait(45)
+    assert after.state is State.PAUSED
+    assert [cause.kind for cause in after.core.causes()] == [CauseKind.LIMIT]
+    assert not after.asked(effects, GroupReset)
+    effects = after.wait(6)
+    [ask] = after.asked(effects, GroupReset)
+    effects = after.give(Answered(request_id=ask.request_id, reply=Done(success=False, code="exchange")))
+    effects += after.wait(3)
+    assert after.state is State.PAUSED
+    after.answer_sync(reset_groups(after, effects))
+    assert after.state is State.READY
+
+
+def test_a_short_pause_does_not_end_a_longer_one() -> None:
+    stage = Stage().ready()
+    stage.give(brake(1))
+    stage.wait(30)
+    for number in range(20):
+        stage.give(rejected("insufficient_balance", number))
+    reset_groups(stage, stage.wait(31))
+    stage.wait(25)
+    assert stage.state is State.PAUSED
+    stage.answer_sync(stage.wait(5))
+    assert stage.state is State.READY
 
 
 def test_the_group_of_the_shard_that_triggered_is_reset() -> None:
@@ -407,7 +444,10 @@ def test_fees_of_the_day_pause_until_the_day_ends() -> None:
     stage.give(fill)
     stage.wait(0.5)
     assert stage.state is State.PAUSED
-    assert [cause.kind for cause in stage.core.causes()] == [CauseKind.LIMIT]
+    [cause] = stage.core.causes()
+    assert cause.kind is CauseKind.LIMIT
+    assert not published(stage.wait(10), "trader_state")
+    assert stage.core.causes() == (cause,)
 
 
 def reconciliation(kind: str, ours: str, theirs: str) -> Reconciliation:
