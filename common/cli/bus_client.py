@@ -70,9 +70,9 @@ def ask(config: Config, owner: str, request: Request, timeout_s: float) -> msgsp
     return client.ask(RunDir(config.run_dir), owner, request, timeout_s)
 
 
-def carry_out(context: Context, command: Command) -> None:
+def carry_out(context: Context, command: Command, timeout_s: float = COMMAND_S) -> None:
     """Have the coordinator carry out a verb; print what came of it, or fail with the right exit code."""
-    show(ask_done(context.load(), "coordinator", command, COMMAND_S))
+    show(ask_done(context.load(), "coordinator", command, timeout_s))
 
 
 def ask_done(config: Config, owner: str, request: Request, timeout_s: float) -> Done:

@@ -8,6 +8,8 @@ from common.cli import bus_client
 from common.cli.context import Context
 from common.messages import Command
 
+FLATTEN_S = 120.0  # the coordinator answers within 110 s
+
 
 @click.command(name="flatten")
 @click.option("--reason", default="", metavar="TEXT", help="Kept with the operator's intent and shown in the status.")
@@ -17,4 +19,4 @@ def command(context: Context, reason: str) -> None:
 
     Example: trader flatten --reason 'end of day'
     """
-    bus_client.carry_out(context, Command(verb="flatten", reason=reason))
+    bus_client.carry_out(context, Command(verb="flatten", reason=reason), FLATTEN_S)

@@ -14,6 +14,8 @@ from common.trading.world import World
 ROUNDS_MAX = 5
 CANCEL_NS, ORDER_NS, SYNC_NS = 10 * NS_PER_S, 12 * NS_PER_S, 30 * NS_PER_S
 SETTLE_NS = 5 * NS_PER_S  # for fills and the ledger to arrive after an order's answer
+SLICE_NS = NS_PER_S  # execution lets only so many orders leave within a second
+BARREN_SLICES_MAX = 30  # that closed nothing, in a row: then no further round is begun
 
 
 class ClosingResult(msgspec.Struct):
@@ -38,11 +40,12 @@ class Closing:
         self.enough = enough
         self.place = place
         self.result = ClosingResult()
+        self._barren_slices = 0
 
     def talk(self) -> Talk:
         """Run the rounds."""
         result = self.result
-        while result.rounds < ROUNDS_MAX and not result.failure:
+        while result.rounds < ROUNDS_MAX and self._barren_slices < BARREN_SLICES_MAX and not result.failure:
             result.rounds += 1
             cancelled = yield Call(
                 owner="execution", request=Cancel(reason=self.purpose.value), timeout_ns=CANCEL_NS, door="control"
@@ -72,15 +75,23 @@ class Closing:
         if not chosen:
             self.result.failure = "no position can be sold now"
             return
-        calls = tuple(
-            Call(owner="execution", request=self.place(ticker, self.purpose), timeout_ns=ORDER_NS) for ticker in chosen
-        )
-        replies = yield Together(calls)
+        most = self.world.limits.creates_and_amends_per_s
+        for first in range(0, len(chosen), most):
+            if self.result.orders:
+                yield Until(lambda: False, SLICE_NS)
+            yield from self._close_slice(chosen[first : first + most])
+        yield Until(lambda: not any(self.world.own_orders()), SETTLE_NS)
+
+    def _close_slice(self, tickers: list[str]) -> Talk:
+        """Close as many positions as may leave within a second, of those that can still be sold."""
+        places = [self.place(ticker, self.purpose) for ticker in tickers if self.world.is_sellable(ticker)]
+        replies = yield Together(tuple(Call(owner="execution", request=place, timeout_ns=ORDER_NS) for place in places))
         assert isinstance(replies, list)
         self.result.orders += len(replies)
         done = [reply for reply in replies if isinstance(reply, ActionReply) and reply.outcome is Outcome.DONE]
-        self.result.closed_e2 += sum(reply.filled_e2 for reply in done)
-        yield Until(lambda: not any(self.world.own_orders()), SETTLE_NS)
+        closed_e2 = sum(reply.filled_e2 for reply in done)
+        self.result.closed_e2 += closed_e2
+        self._barren_slices = 0 if closed_e2 else self._barren_slices + 1
 
     def _verify(self) -> Talk:
         before_ns = {shard: row.last_reconciliation_ns for shard, row in self.world.accounts.items()}

@@ -27,7 +27,7 @@ from common.messages import (
 )
 from common.trading.closing import Closing
 from common.trading.conversation import Conversation
-from common.trading.operator import Operator
+from common.trading.operator import FLATTEN_PATIENCE_NS, Operator
 from common.trading.state_machine import Event, RefusedEvent
 
 if TYPE_CHECKING:
@@ -178,10 +178,13 @@ class Commands:
                 return None
             result = self.closing.result
             left = f", still held: {', '.join(result.left)}" if result.left else ""
-            detail = f"{result.orders} closing orders in {result.rounds} rounds{left} {result.failure}".strip()
+            detail = f"{_progress(self.closing)}{left} {result.failure}".strip()
             return Done(success=not result.left, code="" if not result.left else "not_flat", detail=detail)
 
-        self.operator.wait(token, judge, self._words, self.trader.now)
+        def words() -> str:
+            return f"{self._words()}, {_progress(self.closing)} so far" if self.closing else self._words()
+
+        self.operator.wait(token, judge, words, self.trader.now, FLATTEN_PATIENCE_NS)
         return effects
 
     def _stop(self, command: Command, token: str) -> list[Effect]:
@@ -285,3 +288,7 @@ class Commands:
         trader.memory.facts.tries = trader.memory.facts.unexplained_usd_e6 = 0
         effects = [Latch(halted=False, reason=command.reason), self._intend(Intent.STOP, command.reason), *effects]
         return [*effects, Answer(token=token, reply=Done(success=True, detail="IDLE; `trader start` trades again"))]
+
+
+def _progress(closing: Closing) -> str:
+    return f"{closing.result.orders} closing orders in {closing.result.rounds} rounds"

@@ -11,6 +11,7 @@ from common.effects import Answer, Effect
 from common.messages import Done
 
 PATIENCE_NS = 50 * NS_PER_S  # the command line waits a little longer than this
+FLATTEN_PATIENCE_NS = 110 * NS_PER_S  # also than this: only so many orders leave within a second
 
 Judgement = Callable[[], Done | None]
 
@@ -30,9 +31,16 @@ class Operator:
     def __init__(self) -> None:
         self.pending: list[Pending] = []
 
-    def wait(self, token: str, judge: Judgement, waiting_for: Callable[[], str], now: Now) -> None:
+    def wait(
+        self,
+        token: str,
+        judge: Judgement,
+        waiting_for: Callable[[], str],
+        now: Now,
+        patience_ns: int = PATIENCE_NS,
+    ) -> None:
         """Answer `token` when `judge` gives an outcome, or when patience ends."""
-        self.pending.append(Pending(token, judge, now.mono_ns + PATIENCE_NS, waiting_for))
+        self.pending.append(Pending(token, judge, now.mono_ns + patience_ns, waiting_for))
 
     def answer(self, now: Now) -> list[Effect]:
         """Return the answers that are due."""

@@ -41,6 +41,8 @@ from tests.processes.coordinator_stage import (
     Stage,
     account,
     answers,
+    book,
+    market,
     published,
 )
 
@@ -139,6 +141,58 @@ def test_flatten_closes_everything_and_stays_paused() -> None:
     assert isinstance(reply, Done)
     assert reply.success, reply.detail
     assert stage.state is State.PAUSED
+
+
+def hold_many(stage: Stage, count: int) -> dict[str, None]:
+    """Hold a position in each of so many markets."""
+    tickers = {f"KXMANY-{number}": None for number in range(count)}
+    for ticker in tickers:
+        stage.give(market(stage.now, ticker), book(stage.now, ticker), position(stage.now, ticker, 300))
+    return tickers
+
+
+def play_flatten(stage: Stage, seconds: int, fills: bool) -> tuple[object, list[int]]:
+    """Flatten with everybody else's answers; return what the operator is told, and when orders were asked for."""
+    token, effects = stage.command("flatten")
+    asked_ns: list[int] = []
+    told: list[object] = []
+    for _ in range(4 * seconds):
+        told += answers(effects, token)
+        asks = [effect for effect in effects if isinstance(effect, Ask)]
+        effects = []
+        for ask in asks:
+            reply: Done | ActionReply = Done(success=True)
+            if isinstance(ask.request, Place):
+                asked_ns.append(stage.now.mono_ns)
+                reply = ActionReply(outcome=Outcome.DONE, filled_e2=ask.request.qty_e2 if fills else 0)
+                if fills:
+                    effects += stage.give(position(stage.now, ask.request.ticker, 0, 0))
+            elif isinstance(ask.request, Cancel):
+                reply = ActionReply(outcome=Outcome.DONE)
+            effects += stage.give(Answered(request_id=ask.request_id, reply=reply))
+            effects += stage.give(account(10_000 * USD_ONE_E6, stage.now.mono_ns))
+        effects += stage.wait(0.25)
+    [reply_told] = told
+    return reply_told, asked_ns
+
+
+def test_a_flatten_of_many_positions_asks_for_no_more_orders_than_may_leave() -> None:
+    stage = Stage().ready()
+    hold_many(stage, 33)
+    done, asked_ns = play_flatten(stage, 30, fills=True)
+    assert done == Done(success=True, detail="33 closing orders in 1 rounds")
+    assert len(asked_ns) == 33
+    assert all(later - earlier >= NS_PER_S for earlier, later in zip(asked_ns, asked_ns[5:], strict=False))
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(3, 5), (30, 5), (160, 1)])
+def test_a_flatten_whose_orders_come_to_nothing_says_so_in_time(count: int, rounds: int) -> None:
+    stage = Stage().ready()
+    hold_many(stage, count)
+    done, asked_ns = play_flatten(stage, 109, fills=False)
+    assert isinstance(done, Done)
+    assert (done.success, done.code) == (False, "not_flat")
+    assert len(asked_ns) == rounds * count
 
 
 # --- guards ---
