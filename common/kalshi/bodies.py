@@ -59,7 +59,6 @@ class AckBody(msgspec.Struct):
     fill_count: str | None = None
     remaining_count: str | None = None
     reduced_by: str | None = None
-    average_fill_price: str | None = None
     ts_ms: Millis | None = None
     error: ErrorRow | None = None
 

@@ -104,20 +104,18 @@ def parse_created(data: bytes, client_order_id: str, asked_e2: int) -> types.Cre
         raise WireError("order answer: no fill_count or no remaining_count")
     if ack.filled_e2 + ack.remaining_e2 > asked_e2:
         raise WireError(f"order answer: {ack.filled_e2} + {ack.remaining_e2} of {asked_e2} (in 0.01 contracts)")
-    return types.CreateAck(ack.order_id, ack.filled_e2, ack.remaining_e2, ack.average_price_e4, ack.ts_ns)
+    return types.CreateAck(ack.order_id, ack.filled_e2, ack.remaining_e2, ack.ts_ns)
 
 
 def _ack(row: bodies.AckBody) -> types.OrderAck:
     if not row.order_id:
         raise WireError("order answer: no order_id")
-    average = row.average_fill_price
     return types.OrderAck(
         order_id=row.order_id,
         client_order_id=row.client_order_id or "",
         filled_e2=_optional_qty(row.fill_count, "fill_count"),
         remaining_e2=_optional_qty(row.remaining_count, "remaining_count"),
         reduced_e2=_optional_qty(row.reduced_by, "reduced_by"),
-        average_price_e4=fields.price(average, "average_fill_price") if average else None,
         ts_ns=fields.ms_ns(row.ts_ms),
     )
 

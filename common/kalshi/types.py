@@ -252,7 +252,6 @@ class OrderAck(msgspec.Struct, frozen=True, kw_only=True):
     filled_e2: int | None = None  # by this call
     remaining_e2: int | None = None
     reduced_e2: int | None = None  # what a cancel removed
-    average_price_e4: int | None = None
     ts_ns: int = 0
 
 
@@ -262,7 +261,6 @@ class CreateAck(msgspec.Struct, frozen=True):
     order_id: str
     filled_e2: int
     remaining_e2: int
-    average_price_e4: int | None
     ts_ns: int
 
 

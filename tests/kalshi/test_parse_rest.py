@@ -141,9 +141,15 @@ def test_a_bad_row_is_named() -> None:
 def test_a_create_answer_that_is_not_about_this_order_or_not_whole_proves_nothing(changes: dict[str, object]) -> None:
     body = {"order_id": "o", "client_order_id": "c", "fill_count": "0.25", "remaining_count": "0.75", "ts_ms": 1}
     created = parse_rest.parse_created(wire(body), "c", 100)
-    assert created == types.CreateAck("o", 25, 75, None, 1_000_000)
+    assert created == types.CreateAck("o", 25, 75, 1_000_000)
     with pytest.raises(WireError, match="order answer"):
         parse_rest.parse_created(wire(body | changes), "c", 100)
+
+
+def test_a_create_answer_is_read_however_fine_its_averages_are() -> None:
+    body = {"order_id": "o", "client_order_id": "c", "fill_count": "3.00", "remaining_count": "0.00", "ts_ms": 1}
+    averages = {"average_fill_price": "0.523333", "average_fee_paid": "0.017467"}
+    assert parse_rest.parse_created(wire(body | averages), "c", 300) == types.CreateAck("o", 300, 0, 1_000_000)
 
 
 def test_acks_of_create_amend_and_cancel_are_told_apart_by_their_fields() -> None:
@@ -152,9 +158,8 @@ def test_acks_of_create_amend_and_cancel_are_told_apart_by_their_fields() -> Non
         b'"average_fill_price":"0.5200","average_fee_paid":"0.0175","ts_ms":1781159370164}'
     )
     assert created == types.OrderAck(
-        order_id="o", client_order_id="c", filled_e2=100, remaining_e2=0, average_price_e4=5200,
-        ts_ns=1_781_159_370_164_000_000,
-    )  # fmt: skip
+        order_id="o", client_order_id="c", filled_e2=100, remaining_e2=0, ts_ns=1_781_159_370_164_000_000
+    )
     canceled = parse_rest.parse_ack(b'{"order_id":"o","reduced_by":"4.00","ts_ms":1}')
     assert (canceled.reduced_e2, canceled.filled_e2, canceled.remaining_e2) == (400, None, None)
 
