@@ -15,6 +15,7 @@ import msgspec
 BookSide = Literal["bid", "ask"]
 OutcomeSide = Literal["yes", "no"]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # ids and sequence numbers; JSON's safe integers
+BookClock = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # of a market's book; nobody calculates with it
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**63 // 10**9)]  # stamps whose nanoseconds fit 63 bits
 Millis = Annotated[int, msgspec.Meta(ge=0, le=2**63 // 10**6)]
 Cents = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
@@ -75,7 +76,7 @@ class ErrorFrame(Frame, tag="error", kw_only=True):
 
 class SnapshotMsg(msgspec.Struct):
     market_ticker: str
-    clock: Number | None = None
+    clock: BookClock | None = None
     yes_dollars_fp: list[Level] | None = None
     no_dollars_fp: list[Level] | None = None
 
@@ -91,7 +92,7 @@ class DeltaMsg(msgspec.Struct, gc=False):
     side: OutcomeSide
     ts: str | None = None
     ts_ms: Millis | None = None
-    clock: Number | None = None
+    clock: BookClock | None = None
     client_order_id: str | None = None
 
 

@@ -51,6 +51,14 @@ def test_a_delta_of_older_frames_without_clock_and_stamps_is_read() -> None:
     assert (delta.ts_ns, delta.clock, delta.client_order_id) == (0, None, "t2-abc-9")
 
 
+@pytest.mark.parametrize("clock", [0, 4_182_057, 1_781_159_489_957_081_000, 2**63 - 1])
+def test_a_book_s_clock_is_any_int64_from_0(clock: int) -> None:
+    for frame in (samples.DELTA, samples.SNAPSHOT):
+        assert parse_frame(changed(frame, clock=clock)).clock == clock  # type: ignore[union-attr]
+        with pytest.raises(WireError):
+            parse_frame(changed(frame, clock=-1 - clock))
+
+
 @pytest.mark.parametrize(
     ("ts", "micros"),
     [("20.123456Z", 456), ("20.12345Z", 450), ("20.1234Z", 400), ("20.123Z", 0), ("20.123000Z", 0), ("20.123007Z", 7)],
