@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import takewhile
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, TypeVar
 
 from common.clock import NS_PER_S
 from common.paper.call import Call, Response, reply
 from common.paper.candles import candles_between
-from common.paper.model import Trade
-from common.paper.query import cursor_number, decode_cursor, page_after
+from common.paper.model import EventSpec, Trade
+from common.paper.query import MAX_LIST, cursor_number, decode_cursor, page_after
 from common.paper.refusals import Refusal, refuse, refuse_missing
 from common.paper.render import Json
 from common.paper.render_markets import (
@@ -55,8 +55,9 @@ Item = TypeVar("Item")
 def get_markets(call: Call) -> Response:
     """Answer GET /markets, newest first."""
     limit = call.query.limit(low=0)
-    rows = _matching_markets(call)
-    page, cursor = page_after(_after_cursor(rows, _ticker_of, call), limit, _ticker_of)
+    is_wanted = _filter_of_markets(call)
+    rows = (market for market in _after_cursor(call.exchange.markets, call) if is_wanted(market))
+    page, cursor = page_after(rows, limit, lambda market: market.spec.ticker)
     return reply(200, {"markets": [_render_market(call, market) for market in page], "cursor": cursor})
 
 
@@ -106,7 +107,7 @@ def _trades_below(markets: Iterable[Market | None], before: int | None) -> Itera
     return (trade for trade in trades if before is None or trade.number < before)
 
 
-def _matching_markets(call: Call) -> Iterable[Market]:
+def _filter_of_markets(call: Call) -> Callable[[Market], bool]:
     query = call.query
     status = query.one_of("status", STATUSES_OF_FILTER)
     tickers, event_ticker = set(query.words("tickers")), query.text("event_ticker")
@@ -117,20 +118,21 @@ def _matching_markets(call: Call) -> Iterable[Market]:
         query.times(f"min_{name}_ts", f"max_{name}_ts") for name in _TIME_FILTERS
     )
     only_settled = bool(query.text("min_settled_ts") or query.text("max_settled_ts"))
-    if combos_only:
-        return ()  # there are no combos here
-    return (
-        market
-        for market in reversed(call.exchange.markets.values())
-        if (not status or market.status in STATUSES_OF_FILTER[status])
-        and (not tickers or market.spec.ticker in tickers)
-        and (not event_ticker or market.spec.event_ticker == event_ticker)
-        and (not series_ticker or _series_of(call, market) == series_ticker)
-        and is_created(market.created_ns)
-        and is_closing(market.close_ns)
-        and is_updated(market.updated_ns)
-        and (not only_settled or (market.settled_ns is not None and is_settled(market.settled_ns)))
-    )
+
+    def is_wanted(market: Market) -> bool:
+        return (
+            not combos_only  # there are no combos here
+            and (not status or market.status in STATUSES_OF_FILTER[status])
+            and (not tickers or market.spec.ticker in tickers)
+            and (not event_ticker or market.spec.event_ticker == event_ticker)
+            and (not series_ticker or _series_of(call, market) == series_ticker)
+            and is_created(market.created_ns)
+            and is_closing(market.close_ns)
+            and is_updated(market.updated_ns)
+            and (not only_settled or (market.settled_ns is not None and is_settled(market.settled_ns)))
+        )
+
+    return is_wanted
 
 
 def _check_time_filters(call: Call, status: str, by_ticker: bool) -> None:
@@ -155,22 +157,20 @@ def _render_market(call: Call, market: Market) -> Json:
     return body | REMOVED_FROM_MARKETS if call.desk.options.removed_fields else body
 
 
-def _ticker_of(market: Market) -> str:
-    return market.spec.ticker
-
-
 def _series_of(call: Call, market: Market) -> str:
     return call.exchange.events[market.spec.event_ticker].series_ticker
 
 
-def _after_cursor(rows: Iterable[Item], name_of: Callable[[Item], str], call: Call) -> Iterable[Item]:
-    """Return what follows the row that the cursor names; everything, if there is no such row."""
+def _after_cursor(rows: dict[str, Item], call: Call) -> Iterator[Item]:
+    """Return what follows the row that the cursor names, newest first; everything, if there is no such row.
+
+    It is sought among all rows: what ended a page may have left the list that is asked for since.
+    """
     last = decode_cursor(call.query.text("cursor"))
-    if not last:
-        return rows
-    known = list(rows)
-    skipped = sum(1 for _ in takewhile(lambda row: name_of(row) != last, known)) + 1
-    return known[skipped:] if skipped <= len(known) else known
+    newest_first: Iterator[tuple[str, Item]] = reversed(rows.items())
+    if last in rows:
+        newest_first = islice(dropwhile(lambda row: row[0] != last, newest_first), 1, None)
+    return (item for _, item in newest_first)
 
 
 # --- candles ---
@@ -251,8 +251,9 @@ def get_events(call: Call) -> Response:
     nested = query.flag("with_nested_markets") or False
     with_milestones = query.flag("with_milestones") or False
     markets = _markets_by_event(call)
-    rows = _matching_events(call, markets)
-    page, cursor = page_after(_after_cursor(rows, str, call), limit, str)
+    is_wanted = _filter_of_events(call, markets)
+    rows = (event.ticker for event in _after_cursor(call.exchange.events, call) if is_wanted(event))
+    page, cursor = page_after(rows, limit, str)
     body: Json = {"events": [_render_event(call, ticker, markets[ticker], nested) for ticker in page]}
     if with_milestones:
         body["milestones"] = []
@@ -314,20 +315,23 @@ def _markets_by_event(call: Call) -> dict[str, list[Market]]:
     return found
 
 
-def _matching_events(call: Call, markets: dict[str, list[Market]]) -> Iterable[str]:
+def _filter_of_events(call: Call, markets: dict[str, list[Market]]) -> Callable[[EventSpec], bool]:
     query = call.query
     status = query.one_of("status", _EVENT_STATUSES)
     series_ticker, tickers = query.text("series_ticker"), set(query.words("tickers"))
     min_close_s, min_updated_s = query.integer("min_close_ts"), query.integer("min_updated_ts")
-    return (
-        ticker
-        for ticker, event in reversed(call.exchange.events.items())
-        if (not status or event_status(markets[ticker]) == status)
-        and (not series_ticker or event.series_ticker == series_ticker)
-        and (not tickers or ticker in tickers)
-        and _any_after(min_close_s, (market.close_ns for market in markets[ticker]))
-        and _any_after(min_updated_s, (market.updated_ns for market in markets[ticker]))
-    )
+
+    def is_wanted(event: EventSpec) -> bool:
+        listed = markets[event.ticker]
+        return (
+            (not status or event_status(listed) == status)
+            and (not series_ticker or event.series_ticker == series_ticker)
+            and (not tickers or event.ticker in tickers)
+            and _any_after(min_close_s, (market.close_ns for market in listed))
+            and _any_after(min_updated_s, (market.updated_ns for market in listed))
+        )
+
+    return is_wanted
 
 
 def _any_after(bound_s: int | None, times_ns: Iterable[int]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from common.clock import NS_PER_S
 from common.paper.model import AddEvent, EventSpec, MarketAction
+from common.paper.query import encode_cursor
 from tests.paper.rest import CENT, TAPERED, Client, Paper
 
 EVENT = "KXRAIN-26SEP21"
@@ -169,7 +170,7 @@ def test_markets_are_filtered(paper: Paper) -> None:
         "limit=-1",
         "limit=ten",
         "mve_filter=some",
-        "tickers=" + ",".join(["X"] * 101),
+        "tickers=" + ",".join(["X"] * 1_001),
     ],
 )
 def test_filters_that_do_not_go_together_are_refused(paper: Paper, query: str) -> None:
@@ -199,6 +200,15 @@ def test_markets_are_paged_and_a_garbage_cursor_is_page_one(paper: Paper) -> Non
         paper.add_market(f"NEW{len(seen)}")
     assert seen == ["M4", "M3", "M2", "M1", "M0", TAPERED, CENT]
     assert paper.ask("GET", "/markets", "cursor=garbage-cursor-fixture").json["markets"][0]["ticker"] == "NEW6"
+
+
+def test_a_cursor_whose_market_left_the_list_still_goes_on_behind_it(paper: Paper) -> None:
+    for number in range(4):
+        paper.add_market(f"M{number}")
+    page = paper.ask("GET", "/markets", "status=open&limit=2").json
+    assert [row["ticker"] for row in page["markets"]] == ["M3", "M2"]
+    paper.apply(MarketAction(ticker="M2", action="close"))
+    assert tickers(paper, f"status=open&limit=2&cursor={page['cursor']}") == ["M1", "M0"]
 
 
 # --- books ---
@@ -357,6 +367,7 @@ def test_events_are_filtered_and_paged(paper: Paper) -> None:
     assert found(f"min_updated_ts={paper.now_ns // 10**9}") == []
     page = paper.ask("GET", "/events", "limit=1").json
     assert found(f"limit=1&cursor={page['cursor']}") == [EVENT]
+    assert found(f"status=unopened&cursor={encode_cursor(EVENT)}") == []
     assert paper.ask("GET", "/events", "with_milestones=true").json["milestones"] == []
     nested = paper.ask("GET", "/events", f"with_nested_markets=true&tickers={EVENT}").json["events"][0]
     assert len(nested["markets"]) == 2
