@@ -10,7 +10,7 @@ recorded session: it returns orders of a house account for the recorded size and
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -53,7 +53,7 @@ class Book(Protocol):
         """Take `qty_e2` from the order's remaining quantity; at 0 it leaves the book."""
 
     def ahead_e2(self, order: Order) -> int:
-        """Return the quantity that must trade at the order's price before it does."""
+        """Return the quantity that must trade before the order does: at better prices and before it at its own."""
 
     def orders(self) -> list[Order]:
         """Return the resting orders, each side in the order of their turn: adding them again gives the same book."""
@@ -166,8 +166,10 @@ class OrderBook:
                 self._note_best()
 
     def ahead_e2(self, order: Order) -> int:
-        ahead_e2 = 0
-        for other in self._half(order.side).levels[order.price_e4].orders.values():
+        half = self._half(order.side)
+        better = half.ranks[bisect_right(half.ranks, half.sign * order.price_e4) :]
+        ahead_e2 = sum(half.levels[half.sign * rank].qty_e2 for rank in better)
+        for other in half.levels[order.price_e4].orders.values():
             if other is order:
                 return ahead_e2
             ahead_e2 += other.remaining_e2

@@ -193,7 +193,7 @@ class Exchange:
         return not self.state.exchange_paused[shard]
 
     def queue_ahead_e2(self, order: Order) -> int:
-        """Return the quantity ahead of a resting order at its price."""
+        """Return the quantity ahead of a resting order, in price-time order."""
         return self.state.markets[order.ticker].book.ahead_e2(order)
 
     def groups_of(self, account: str, subaccount: int | None) -> list[Group]:

@@ -125,21 +125,16 @@ def fill_before_cancel(order: Order, market: Market, exchange: Exchange) -> list
     is_tradable = market.status is MarketStatus.ACTIVE and exchange.trading_active(market.shard)
     if qty_e2 == 0 or not is_tradable or market.spec.book_kind != "orders":
         return []
-    better_e2 = sum(level_e2 for price_e4, level_e2 in market.book.levels(order.side) if _is_better(order, price_e4))
     take = CreateOrder(
         account=COUNTERPARTY,
         ticker=order.ticker,
         side="ask" if order.side == "bid" else "bid",
-        qty_e2=better_e2 + exchange.queue_ahead_e2(order) + qty_e2,
+        qty_e2=exchange.queue_ahead_e2(order) + qty_e2,
         price_e4=order.price_e4,
         time_in_force="immediate_or_cancel",
     )
     newcomer = [] if COUNTERPARTY in exchange.accounts else [AddAccount(account=COUNTERPARTY, house=True)]
     return [*newcomer, take]
-
-
-def _is_better(order: Order, price_e4: int) -> bool:
-    return price_e4 > order.price_e4 if order.side == "bid" else price_e4 < order.price_e4
 
 
 def _find(exchange: Exchange, pattern: str, statuses: frozenset[MarketStatus]) -> str:

@@ -171,9 +171,13 @@ class ReplayBook:
             del half.own[price_e4]
 
     def ahead_e2(self, order: Order) -> int:
-        """Return the quantity that must trade at the order's price before it does."""
-        queue = self.half(order.side).own[order.price_e4]
-        return self.places[order.order_id].ahead_e2 + sum(other.remaining_e2 for other in queue[: queue.index(order)])
+        """Return the quantity that must trade before the order does; of better prices all that is recorded or ours."""
+        half, price_e4 = self.half(order.side), order.price_e4
+        better_e2 = sum(half.recorded[half.sign * rank] for rank in half.ranks if rank > half.sign * price_e4)
+        better_e2 += sum(half.own_e2(each) for each in half.own if half.sign * each > half.sign * price_e4)
+        queue = half.own[price_e4]
+        before_e2 = sum(other.remaining_e2 for other in queue[: queue.index(order)])
+        return better_e2 + self.places[order.order_id].ahead_e2 + before_e2
 
     def orders(self) -> list[Order]:
         """Return our resting orders, each side in the order of their turn."""

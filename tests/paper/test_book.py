@@ -39,7 +39,7 @@ def test_better_price_comes_first_then_the_older_order() -> None:
     assert book.levels("ask") == [(5_000, 30), (5_100, 30)]
     assert book.front("ask", 4_900) is None
     assert book.front("ask", 5_000) is better
-    assert book.ahead_e2(late) == 20
+    assert [book.ahead_e2(each) for each in (better, early, late)] == [0, 30, 50]
 
 
 def test_bids_are_met_from_the_highest_down_to_the_limit() -> None:
@@ -48,6 +48,7 @@ def test_bids_are_met_from_the_highest_down_to_the_limit() -> None:
     book.add(low)
     book.add(high)
     assert list(book.walk("bid", 4_050)) == [high]
+    assert (book.ahead_e2(high), book.ahead_e2(low)) == (0, 10)
     assert book.best_bid_e4 == 4_100
 
 

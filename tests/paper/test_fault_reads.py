@@ -138,7 +138,7 @@ def test_read_lag_leaves_queue_positions_and_public_data_alone() -> None:
     front.wait_ms(1)
     order_id = front.placed()
     assert front.get("/portfolio/orders/queue_positions")["queue_positions"][0]["order_id"] == order_id
-    assert front.get(f"/portfolio/orders/{order_id}/queue_position")["queue_position_fp"] == "0.00"
+    assert front.get(f"/portfolio/orders/{order_id}/queue_position")["queue_position_fp"] == "300.00"
     assert front.get(f"/markets/{A}/orderbook")["orderbook_fp"]["yes_dollars"][0] == ["0.4000", "2.00"]
 
 

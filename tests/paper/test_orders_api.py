@@ -655,7 +655,9 @@ def test_orders_are_filtered(paper: Paper, alice: Client) -> None:
 
 
 def test_queue_positions_count_what_is_ahead(alice: Client, bob: Client) -> None:
-    bob.new_order(count="7.00")
+    bob.new_order(count="4.00", price="0.4100")
+    bob.new_order(count="3.00")
+    bob.new_order(count="9.00", side="ask", price="0.6000")
     first, second = alice.new_order(), alice.new_order(ticker=TAPERED)
     answer = alice.get("/portfolio/orders/queue_positions")
     assert answer.json["queue_positions"] == [

@@ -245,6 +245,16 @@ def test_order_joins_behind_everything_displayed(tape: Tape, tmp_path: Path) -> 
     assert (show.ahead(first), show.ahead(second)) == (100, 110)
 
 
+def test_order_waits_for_all_better_prices_of_its_side(tape: Tape, tmp_path: Path) -> None:
+    tape.delta(100, "bid", 44, -30)
+    show = screen(tape, tmp_path)
+    deep, best = show.order("bid", 43, 10), show.order("bid", 45, 5)
+    assert (show.ahead(deep), show.ahead(best)) == (155, 0)
+    assert show.ahead(show.order("ask", 47, 1)) == 280
+    show.until(100)
+    assert show.ahead(deep) == 125
+
+
 def test_removals_advance_nobody_beyond_what_is_displayed(tape: Tape, tmp_path: Path) -> None:
     tape.delta(50, "bid", 44, 60)
     tape.delta(100, "bid", 44, -60)
