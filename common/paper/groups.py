@@ -80,21 +80,28 @@ class Groups:
         return group
 
     def note_fill(self, order: Order, qty_e2: int) -> None:
-        """Count a fill of an order against its group."""
-        if order.group_id is None:
-            return
-        group = self._state.groups.get(order.group_id)
+        """Count a fill of an order against its group; of a fill-or-kill order, which is not stopped, it acts later."""
+        group = self._group_of(order)
         if group is None:
-            return  # deleted while this order was taking
+            return
         group.fills.append((self._state.now_ns, qty_e2))
-        self._trigger_if_exceeded(group)
+        if order.time_in_force != "fill_or_kill":
+            self._trigger_if_exceeded(group)
+
+    def note_end(self, order: Order) -> None:
+        """Let the group act on what a fill-or-kill order has traded."""
+        group = self._group_of(order)
+        if group is not None and order.time_in_force == "fill_or_kill":
+            self._trigger_if_exceeded(group)
 
     def is_triggered(self, order: Order) -> bool:
         """Say whether the order's group has stopped it."""
-        if order.group_id is None:
-            return False
-        group = self._state.groups.get(order.group_id)
+        group = self._group_of(order)
         return group is not None and group.triggered
+
+    def _group_of(self, order: Order) -> Group | None:
+        """Return the order's group, None without one or when it was deleted."""
+        return None if order.group_id is None else self._state.groups.get(order.group_id)
 
     def _trigger_if_exceeded(self, group: Group) -> None:
         since_ns = self._state.now_ns - WINDOW_NS

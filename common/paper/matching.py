@@ -1,7 +1,7 @@
 """matching: lets a taker trade through a book, fill by fill, and settles each fill before the next.
 
 Every fill is at the maker's price. Self-trade prevention, order groups and missing backing act between two fills, so
-that what traded before stands.
+that what traded before stands; only the group of a fill-or-kill order waits for its end.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Matching:
             self.enforce_backing(order)
         else:
             self._resting.end(order, UpdateReason.CREATED)
+        self._groups.note_end(order)
 
     def _take(self, taker: Order) -> UpdateReason | None:
         """Trade until nothing crosses; return why the remainder must go, or None if it may rest."""

@@ -64,6 +64,31 @@ def test_taker_of_a_group_stops_when_it_triggers() -> None:
     assert (answer.filled_e2, answer.order.status) == (600, "canceled")
 
 
+def test_fill_or_kill_is_filled_whole_before_its_group_triggers() -> None:
+    floor = Floor()
+    group = make_group(floor)
+    resting = floor.bid("bob", 1, 40, group_id=group.group_id)
+    for cents in (50, 51, 52):
+        floor.ask("ann", 3, cents)
+    floor.exchange.drain()
+    answer = floor.place("bob", "bid", 9, 60, group_id=group.group_id, time_in_force="fill_or_kill")
+    assert (answer.filled_e2, answer.order.status) == (900, "executed")
+    assert (group.triggered, resting.status) == (True, "canceled")
+    assert told(floor) == ["triggered"]
+
+
+def test_fill_or_kill_within_the_limit_does_not_trigger_its_group() -> None:
+    floor = Floor()
+    group = make_group(floor)
+    for cents in (50, 51):
+        floor.ask("ann", 3, cents)
+    floor.place("bob", "bid", 5, 60, group_id=group.group_id, time_in_force="fill_or_kill")
+    assert not group.triggered
+    floor.ask("ann", 1, 52)
+    floor.place("bob", "bid", 1, 60, group_id=group.group_id, time_in_force="fill_or_kill")
+    assert group.triggered
+
+
 def test_lowering_the_limit_below_the_sum_triggers() -> None:
     floor = Floor()
     group = make_group(floor)
