@@ -98,6 +98,7 @@ class Exchange:
     def apply(self, command: Command, now_ns: int) -> Accepted | Group | None:
         """Carry out a command at a time; raise `Rejected` with Kalshi's code if the exchange refuses it."""
         self.advance(now_ns)
+        self.data.begin_action()
         return self._handlers[type(command)](command)
 
     def advance(self, now_ns: int) -> None:
@@ -112,6 +113,7 @@ class Exchange:
             state.now_ns = now_ns
 
     def _fire(self, kind: TimerKind, key: str) -> None:
+        self.data.begin_action()
         if kind != "expire":
             self._lifecycle.fire(kind, key)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from common.clock import NS_PER_S
@@ -57,6 +58,7 @@ class Hub:
         self._tickers_next_ns: dict[str, int] = {}
         self._announced = {market.spec.event_ticker for market in exchange.markets.values()}
         self._overflowing: _Subscriptions = {}
+        self._cleared: dict[str, None] = {}  # markets whose subscribers are owed a snapshot at the end of what is told
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             BookCleared: self._on_cleared,
             TradeMade: self._on_trade,
@@ -99,6 +101,7 @@ class Hub:
             self._handlers[type(event)](event)
         if run:
             self._send_run(run)
+        self._send_cleared()
         self.tick(now_ns)
 
     def tick(self, now_ns: int) -> None:
@@ -214,10 +217,9 @@ class Hub:
                 tails = strangers[use_yes_price] = self._tails(run, use_yes_price)
             session = subscription.session
             if session.account in accounts:
-                owned = [event for event in run if session.sees(event.account, event.subaccount)]
-                clocks = [event.clock for event in owned]
-                own = dict(zip(clocks, self._tails(owned, use_yes_price, is_own=True), strict=True))
-                tails = [own.get(event.clock, tail) for event, tail in zip(run, tails, strict=True)]
+                is_own = [session.sees(event.account, event.subaccount) for event in run]
+                own = iter(self._tails(list(compress(run, is_own)), use_yes_price, is_own=True))
+                tails = [next(own) if mine else tail for mine, tail in zip(is_own, tails, strict=True)]
             subscription.send_all("orderbook_delta", tails)
 
     def _tails(self, run: list[BookDelta], use_yes_price: bool, is_own: bool = False) -> list[bytes]:
@@ -234,9 +236,14 @@ class Hub:
     # --- one handler for each other kind of event ---
 
     def _on_cleared(self, event: BookCleared) -> None:
-        market = self.exchange.markets[event.ticker]
-        for subscription in self._by_ticker["orderbook_delta"].get(event.ticker, ()):
-            self.send_snapshot(subscription, market)
+        self._cleared[event.ticker] = None
+
+    def _send_cleared(self) -> None:
+        """Send the books that were emptied: last, because a snapshot shows all that is told with it."""
+        for ticker in self._cleared:
+            for subscription in self._book_receivers.get(ticker, ()):
+                self.send_snapshot(subscription, self.exchange.markets[ticker])
+        self._cleared.clear()
 
     def _on_trade(self, event: TradeMade) -> None:
         self._send_all("trade", "trade", event.trade.ticker, lambda: frames.trade_body(event.trade))

@@ -1,4 +1,7 @@
-"""market_data: what the public sees of a change: book deltas, trades, the ticker, one-minute candles."""
+"""market_data: what the public sees of a change: book deltas, trades, the ticker, one-minute candles.
+
+All changes that one action makes in a book share one value of its market's clock.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,19 @@ class MarketData:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._clocked: set[str] = set()  # markets whose clock the present action has advanced
+
+    def begin_action(self) -> None:
+        """Have the next change of each book advance its clock: a command begins, or something that was due."""
+        self._clocked.clear()
 
     def level_changed(self, market: Market, order: Order, delta_e2: int) -> None:
         """Tell that the order's level has just changed by `delta_e2`; the book already shows it."""
         if not market.book.shows(order):
             return
-        market.clock += 1
+        if order.ticker not in self._clocked:
+            self._clocked.add(order.ticker)
+            market.clock += 1
         price_e4 = order.price_e4
         self._state.events.append(
             BookDelta(
@@ -43,7 +53,8 @@ class MarketData:
             self.touch_changed(market)
 
     def recorded_level(self, market: Market, side: Side, price_e4: int, delta_e2: int) -> None:
-        """Tell of a change that no order of this exchange made: a recording's."""
+        """Tell of a change that no order of this exchange made: a recording's, an action of its own."""
+        self._clocked.discard(market.ticker)
         market.clock += 1
         self._state.events.append(
             BookDelta(

@@ -257,6 +257,7 @@ class Replay:
 
     def _play(self, exchange: Exchange, reel: _Reel, now_ns: int) -> None:
         exchange.advance(now_ns)
+        exchange.data.begin_action()
         market, state = exchange.markets[reel.recorded.ticker], reel.state
         if state.cleared:
             if market.status is MarketStatus.CLOSED:

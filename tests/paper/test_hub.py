@@ -6,6 +6,7 @@ import pytest
 
 from common.paper.model import (
     AddEvent,
+    BookCleared,
     CreateGroup,
     CreateOrder,
     EventSpec,
@@ -90,6 +91,59 @@ def test_changes_told_together_read_as_if_told_one_by_one(is_tampered: bool) -> 
     assert heard[0] == heard[1]
     seen = [frame["msg"].get("client_order_id") for frame in heard[0][0] if frame["type"] == "orderbook_delta"]
     assert seen == ["ann-40", None, "ann-20", None, "ann-40", None]
+
+
+def test_changes_of_one_action_share_a_clock_and_each_is_still_its_owner_s() -> None:
+    stage = Stage()
+    ann, bob = stage.listen("ann"), stage.listen("bob")
+    for listener in (ann, bob):
+        listener.subscribe("orderbook_delta", market_ticker="M")
+    stage.floor.ask("ann", 1, 40, client_order_id="ann-1")
+    stage.floor.ask("bob", 1, 41, client_order_id="bob-1")
+    stage.floor.add_account("carl", 100)
+    stage.floor.bid("carl", 3, 41, client_order_id="carl-1")
+    stage.publish()
+    heard = [
+        [(body["clock"], body["delta_fp"], body.get("client_order_id")) for body in listener.bodies("orderbook_delta")]
+        for listener in (ann, bob)
+    ]
+    changes = [(1, "1.00"), (2, "1.00"), (3, "-1.00"), (3, "-1.00"), (3, "1.00")]
+    assert heard[0] == [
+        (*change, owner) for change, owner in zip(changes, ("ann-1", None, "ann-1", None, None), strict=True)
+    ]
+    assert heard[1] == [
+        (*change, owner) for change, owner in zip(changes, (None, "bob-1", None, "bob-1", None), strict=True)
+    ]
+
+
+def test_what_follows_a_snapshot_has_a_later_clock() -> None:
+    stage = Stage()
+    listener = stage.listen()
+    listener.subscribe("orderbook_delta", market_ticker="M")
+    order = stage.floor.bid("ann", 1, 40)
+    clocks = []
+    for cents in (41, 42, 43):
+        stage.floor.amend(order, 1, cents)
+        stage.publish()
+        listener.say("update_subscription", sid=1, action="get_snapshot", market_ticker="M")
+        bodies = [frame["msg"] for frame in listener.frames()]
+        assert bodies[-1]["yes_dollars_fp"] == [[f"0.{cents}00", "1.00"]]
+        clocks.append([body["clock"] for body in bodies])
+    assert clocks == [[1, 2, 2, 2], [3, 3, 3], [4, 4, 4]]
+
+
+def test_snapshot_of_a_cleared_book_comes_after_the_changes_that_it_shows() -> None:
+    stage = Stage()
+    listener = stage.listen()
+    listener.subscribe("orderbook_delta", market_ticker="M")
+    stage.floor.bid("ann", 1, 40)
+    stage.hub.publish([BookCleared("M", stage.floor.now_ns), *stage.floor.exchange.drain()], stage.floor.now_ns)
+    frames = listener.frames()
+    assert [(frame["type"], frame["msg"]["clock"]) for frame in frames] == [
+        ("orderbook_delta", 1), ("orderbook_snapshot", 1),
+    ]  # fmt: skip
+    stage.publish()
+    assert listener.frames() == []
 
 
 def test_session_whose_buffer_a_run_of_changes_overfills_is_closed() -> None:
