@@ -65,14 +65,19 @@ def limit_group(call: Call) -> Response:
 
 
 def _act(call: Call, action: Literal["delete", "reset", "trigger", "limit"], limit_e2: int | None = None) -> Response:
+    """Change the group of the path, which must be on the subaccount and the shard that are named: 0 unless given."""
+    subaccount = call.key.one_subaccount(call.query.integer("subaccount", low=0))
+    shard = call.query.integer("exchange_index") or 0
     group = _own_group(call)
+    if (group.subaccount, group.shard) != (subaccount, shard):
+        raise refuse_missing()
     command = GroupAction(account=call.key.account, group_id=group.group_id, action=action, limit_e2=limit_e2)
     call.desk.execute(command, call.now_ns)
     return reply(200, {})
 
 
 def _own_group(call: Call) -> Group:
-    """Return the group of the path. Unlike with orders, naming no subaccount finds those of every subaccount."""
+    """Return the group of the path. Unlike with orders, naming no subaccount finds one of any subaccount."""
     subaccount = call.key.every_subaccount(call.query.integer("subaccount", low=0))
     group = call.exchange.groups.get(call.parts[0])
     if group is None or group.account != call.key.account or subaccount not in (None, group.subaccount):

@@ -91,6 +91,9 @@ def test_group_calls() -> None:
     assert calls.change_group("g", "reset").path == "/portfolio/order_groups/g/reset"
     assert calls.change_group("g", "delete").method == "DELETE"
     assert calls.set_group_limit("g", 5).method == "PUT"
+    for call in (calls.change_group("g", "trigger"), calls.change_group("g", "delete"), calls.set_group_limit("g", 5)):
+        assert call.query == "subaccount=0&exchange_index=0"
+    assert calls.change_group("g", "reset", subaccount=2, shard=1).query == "subaccount=2&exchange_index=1"
     assert calls.group("g").parse(b'{"is_auto_cancel_enabled":true,"orders":[]}').group_id == "g"
 
 

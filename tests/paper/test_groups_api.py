@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common.paper.model import MoveCash
 from tests.paper.rest import Client, Paper
 
 GROUPS = "/portfolio/order_groups"
@@ -100,6 +101,27 @@ def test_nobody_touches_the_groups_of_others(alice: Client) -> None:
     assert alice.delete(f"{GROUPS}/{group_id}").status == 404
     assert act(alice, group_id, "reset") == 404
     assert act(alice, "unknown", "trigger") == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "query"), [({"exchange_index": 1}, "exchange_index=1"), ({"subaccount": 3}, "subaccount=3")]
+)
+def test_a_write_must_name_the_subaccount_and_the_shard_unless_they_are_0(fields: dict[str, int], query: str) -> None:
+    paper = Paper(shards=2)
+    alice = paper.client("alice")
+    paper.apply(MoveCash(account="alice", usd_e6=1_000_000, subaccount=3))
+    group_id = alice.send("POST", f"{GROUPS}/create", {"contracts_limit": 5} | fields).json["order_group_id"]
+    group = f"{GROUPS}/{group_id}"
+    writes = [("PUT", f"{group}/{action}") for action in ("reset", "trigger")] + [("DELETE", group)]
+    for method, path in writes:
+        assert alice.send(method, path).status == 404
+        assert alice.send(method, path, query="exchange_index=0&subaccount=0").status == 404
+    assert act(alice, group_id, "limit", {"contracts_limit": 9}) == 404
+    assert alice.get(group).json["contracts_limit_fp"] == "5.00"
+    assert alice.send("PUT", f"{group}/limit", {"contracts_limit": 9}, query).status == 200
+    for method, path in writes:
+        assert alice.send(method, path, query=query).status == 200
+    assert alice.get(group).status == 404
 
 
 @pytest.mark.parametrize(
