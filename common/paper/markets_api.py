@@ -206,7 +206,7 @@ def get_event_candles(call: Call) -> Response:
 def get_candles_of_many(call: Call) -> Response:
     """Answer GET /markets/candlesticks; unknown tickers have no candles in the answer."""
     call.query.required("market_tickers")
-    tickers = call.query.words("market_tickers")
+    tickers = call.query.words("market_tickers", MAX_LIST)
     candles = _candles_of(call)
     left = MAX_CANDLES
     rows = []

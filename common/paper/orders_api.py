@@ -34,7 +34,7 @@ from common.paper.model import (
     Side,
     TimeInForce,
 )
-from common.paper.query import cursor_number, page_after
+from common.paper.query import MAX_LIST, cursor_number, page_after
 from common.paper.refusals import error_object, refuse_missing
 from common.paper.render import Json, render_amended, render_canceled, render_created, render_decreased, render_order
 from common.units import format_qty, parse_price_e4, parse_qty_e2
@@ -301,7 +301,7 @@ def _own_order(call: Call) -> Order:
 def _matching_orders(call: Call) -> Iterator[Order]:
     """Yield the caller's orders that pass the filters, newest first, starting behind the cursor."""
     query = call.query
-    ticker, events = query.text("ticker"), set(query.words("event_ticker"))
+    ticker, events = query.text("ticker"), set(query.words("event_ticker", MAX_LIST))
     status = query.one_of("status", _STATUSES)
     is_within = query.times("min_ts", "max_ts")
     subaccount = call.key.every_subaccount(query.integer("subaccount", low=0))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from common.paper.call import Call, Response, reply
 from common.paper.model import Position
-from common.paper.query import cursor_number, decode_cursor, page_after
+from common.paper.query import MAX_LIST, cursor_number, decode_cursor, page_after
 from common.paper.refusals import refuse_forbidden
 from common.paper.render import (
     render_balance,
@@ -83,7 +83,7 @@ def get_positions(call: Call) -> Response:
 def get_fills(call: Call) -> Response:
     """Answer GET /portfolio/fills, newest first."""
     query = call.query
-    limit, tickers, order_id = query.limit(), set(query.words("ticker")), query.text("order_id")
+    limit, tickers, order_id = query.limit(), set(query.words("ticker", MAX_LIST)), query.text("order_id")
     is_within = query.times("min_ts", "max_ts")
     shard = query.integer("exchange_index", low=0)
     rows = (
@@ -102,7 +102,7 @@ def get_fills(call: Call) -> Response:
 def get_settlements(call: Call) -> Response:
     """Answer GET /portfolio/settlements, newest first."""
     query = call.query
-    limit, ticker, events = query.limit(), query.text("ticker"), set(query.words("event_ticker"))
+    limit, ticker, events = query.limit(), query.text("ticker"), set(query.words("event_ticker", MAX_LIST))
     is_within = query.times("min_ts", "max_ts")
     rows = (
         settlement
@@ -143,7 +143,7 @@ def _matching_positions(call: Call) -> list[tuple[Position, Market]]:
     counts = query.words("count_filter")
     if not _COUNT_FILTERS.issuperset(counts):
         raise query.broken("count_filter", "oneof")
-    ticker, events = query.text("ticker"), set(query.words("event_ticker"))
+    ticker, events = query.text("ticker"), set(query.words("event_ticker", MAX_LIST))
     shard = query.integer("exchange_index", low=0)
     portfolio = call.account.portfolios.get(subaccount)
     rows = [] if portfolio is None else sorted(_held(call, portfolio), key=lambda row: row[0].ticker)

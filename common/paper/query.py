@@ -20,7 +20,8 @@ from common.paper.refusals import Refusal, refuse_query
 _INT64_MAX = 2**63 - 1
 _LONGEST_INTEGER = 40  # digits looked at before giving up
 _MAX_FIELDS = 1_000
-MAX_LIST = 100  # entries of a comma-separated or repeated parameter
+MAX_LIST = 100  # entries of a list for which the documents give a limit
+MAX_WORDS = 1_000  # of one for which they do not
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
 
@@ -56,10 +57,10 @@ class Query:
         values = self._values.get(name)
         return values[0] if values else ""
 
-    def words(self, name: str) -> list[str]:
-        """Return the entries of a comma-separated parameter, at most 100."""
+    def words(self, name: str, most: int = MAX_WORDS) -> list[str]:
+        """Return the entries of a comma-separated parameter."""
         found = [word for word in self.text(name).split(",") if word]
-        if len(found) > MAX_LIST:
+        if len(found) > most:
             raise self.broken(name, "max")
         return found
 

@@ -41,6 +41,7 @@ SLICE_NS = 20 * NS_PER_MS  # at most this much time passes in one step; less whe
 SLICE_NS_MIN = NS_PER_MS
 LONG_S = 0.005  # clients wait for one step at most about so long; a crowd that asks for more falls behind
 IDLE_S = 1.0  # and looks at its clock at least this often
+LINE_BYTES_MAX = 65_536  # of a request: its query may name 1,000 markets
 BIND_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to leave the port
 CHECKPOINT_BUSY_S = 0.5  # replaying a log takes at most about this long
 CHECKPOINT_SHARE = 10  # but checkpoints take at most one part in this many of the work
@@ -94,7 +95,7 @@ class Server:
         self._busy_s = 0.0  # work since the checkpoint: an upper bound of what replaying its log takes
         self._checkpoint_s = 0.0  # what the last one took
         self._checkpoints = 0
-        web_server = web.Server(self._serve, access_log=None, auto_decompress=False)
+        web_server = web.Server(self._serve, access_log=None, auto_decompress=False, max_line_size=LINE_BYTES_MAX)
         self._runner = web.ServerRunner(web_server, shutdown_timeout=1.0)
 
     async def listen(self, host: str, port: int, is_asked_for: bool) -> int:

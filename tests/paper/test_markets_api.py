@@ -211,6 +211,14 @@ def test_a_cursor_whose_market_left_the_list_still_goes_on_behind_it(paper: Pape
     assert tickers(paper, f"status=open&limit=2&cursor={page['cursor']}") == ["M1", "M0"]
 
 
+def test_a_list_may_name_a_thousand_markets(paper: Paper) -> None:
+    many = ",".join([f"X{number}" for number in range(999)])
+    assert tickers(paper, f"tickers={many},{CENT}") == [CENT]
+    for path in ("/markets", "/events"):
+        assert paper.ask("GET", path, f"tickers={many},{CENT}").status == 200
+        assert paper.ask("GET", path, f"tickers={many},{CENT},Y").status == 400
+
+
 # --- books ---
 
 

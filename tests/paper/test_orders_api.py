@@ -667,6 +667,9 @@ def test_queue_positions_count_what_is_ahead(alice: Client, bob: Client) -> None
     one = alice.get("/portfolio/orders/queue_positions", f"market_tickers=X,{TAPERED}").json
     assert [row["order_id"] for row in one["queue_positions"]] == [second]
     assert alice.get("/portfolio/orders/queue_positions", "event_ticker=X").json == {"queue_positions": []}
+    many = ",".join([f"X{number}" for number in range(999)])
+    assert alice.get("/portfolio/orders/queue_positions", f"market_tickers={many}").json == {"queue_positions": []}
+    assert alice.get("/portfolio/orders/queue_positions", f"market_tickers={many},Y,Z").status == 400
 
 
 def test_a_finished_order_has_no_queue_position(alice: Client) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.paper.query import Query, cursor_number, decode_cursor, encode_cursor, page_after
+from common.paper.query import MAX_LIST, Query, cursor_number, decode_cursor, encode_cursor, page_after
 from common.paper.refusals import Refusal
 
 
@@ -64,7 +64,9 @@ def test_bounds_in_seconds_include_their_whole_second() -> None:
 
 
 def test_lists_are_bounded() -> None:
-    assert "'max' tag" in complaint(lambda: Query("GetThings", "d=" + "x," * 101).words("d"))
+    assert "'max' tag" in complaint(lambda: Query("GetThings", "d=" + "x," * 1_001).words("d"))
+    assert "'max' tag" in complaint(lambda: Query("GetThings", "d=" + "x," * 101).words("d", MAX_LIST))
+    assert len(Query("GetThings", "d=" + "x," * 1_000).words("d")) == 1_000
     assert "'max' tag" in complaint(lambda: Query("GetThings", "d=x&" * 101).repeated("d"))
     assert "too many parameters" in complaint(lambda: Query("GetThings", "d=x&" * 2_000))
 

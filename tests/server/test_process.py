@@ -7,13 +7,14 @@ import os
 import socket
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from common.errors import ConfigError, ExitCode
 from common.server.state_dir import reset
 from processes import exchange
-from tests.probe import ExchangeProcess, Probe, running
+from tests.probe import API, ExchangeProcess, Probe, running
 
 QUIET = ("--scenario", "quiet")
 
@@ -41,6 +42,12 @@ def test_ready_line_names_everything_a_client_needs(tmp_path: Path) -> None:
         code, errors = exchange.stop()
         assert code == 0
         assert [json.loads(line)["event"] for line in errors.splitlines()] == ["listening"]
+
+
+def test_a_request_may_name_a_thousand_markets(probe: Probe) -> None:
+    many = ",".join([f"KXQUIET-SOMETHING-LONG-{number:04}" for number in range(999)])
+    status, answer = probe.call("GET", f"/markets?tickers={many},KXQUIET-ONE-A")
+    assert (status, [row["ticker"] for row in answer["markets"]]) == (200, ["KXQUIET-ONE-A"])
 
 
 def test_same_directory_gives_the_same_port_keys_and_orders(tmp_path: Path) -> None:
