@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import ExitCode, Failure
@@ -194,7 +194,10 @@ class Server:
         return plan
 
     async def _read_body(self, request: web.BaseRequest) -> bytes:
-        """Return the body, or the beginning of one that is longer than any request may be."""
+        """Return the body, or the beginning of one that is longer than any request may be; ask for it if need be."""
+        if request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(_CONTINUE)
+            request.writer.output_size = 0  # which is the answer's
         bytes_max = self.venue.options.api.max_body_bytes
         body = b""
         while len(body) <= bytes_max and not request.content.at_eof():
@@ -307,5 +310,6 @@ def _cut(request: web.BaseRequest) -> None:
         request.transport.abort()
 
 
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FAILED = _refused(refuse(500, "internal_server_error"))
 _GOING = _refused(refuse(503, "service_unavailable"))

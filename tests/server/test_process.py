@@ -44,6 +44,21 @@ def test_ready_line_names_everything_a_client_needs(tmp_path: Path) -> None:
         assert [json.loads(line)["event"] for line in errors.splitlines()] == ["listening"]
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_client_that_asks_first_whether_to_send_its_body_is_told_to(probe: Probe, version: str) -> None:
+    body = b'{"contracts_limit":5}'
+    path = f"{API}/portfolio/order_groups/create"
+    lines = [f"POST {path} HTTP/{version}", "Host: x", f"Content-Length: {len(body)}", "Expect: 100-Continue"]
+    lines += [f"{name}: {value}" for name, value in probe.headers("POST", path).items()]
+    address = urlsplit(probe.ready["rest"])
+    with socket.create_connection((address.hostname, address.port), 10) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        if version == "1.1":
+            assert connection.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(1_000).startswith(f"HTTP/{version} 201 ".encode())
+
+
 def test_a_request_may_name_a_thousand_markets(probe: Probe) -> None:
     many = ",".join([f"KXQUIET-SOMETHING-LONG-{number:04}" for number in range(999)])
     status, answer = probe.call("GET", f"/markets?tickers={many},KXQUIET-ONE-A")
