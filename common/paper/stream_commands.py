@@ -20,16 +20,16 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Params(msgspec.Struct, frozen=True):
-    """The parameters of all commands; which of them count depends on the command."""
+    """The parameters of all commands; which of them count depends on the command. null is as good as absent."""
 
     channels: list[str] | None = None
     market_ticker: str | None = None
     market_tickers: list[str] | None = None
     market_id: str | None = None
     market_ids: list[str] | None = None
-    send_initial_snapshot: bool = False
-    skip_ticker_ack: bool = False
-    use_yes_price: bool = False
+    send_initial_snapshot: bool | None = None
+    skip_ticker_ack: bool | None = None
+    use_yes_price: bool | None = None
     sid: _Count | None = None
     sids: list[_Count] | None = None
     action: str | None = None
@@ -126,9 +126,10 @@ def _subscribe(hub: Hub, session: Session, command_id: int, params: Params) -> N
         raise Refused(StreamError.UNKNOWN_CHANNEL)
     channels = [CHANNELS[name] for name in params.channels]
     filters = [_filter_of(hub, channel, params) for channel in channels]
+    use_yes_price = bool(params.use_yes_price)
     for channel in channels:
         known = session.find(channel)
-        if known is not None and channel.name == "orderbook_delta" and known.use_yes_price != params.use_yes_price:
+        if known is not None and channel.name == "orderbook_delta" and known.use_yes_price != use_yes_price:
             raise Refused(StreamError.INVALID_PARAMETER, known)  # one subscription has one price leg
     _check_limit(hub, session, sum(len(tickers or ()) for tickers in filters))
     added = [
@@ -136,7 +137,7 @@ def _subscribe(hub: Hub, session: Session, command_id: int, params: Params) -> N
         for channel, tickers in zip(channels, filters, strict=True)
     ]
     for subscription, tickers in added:
-        _send_initial(hub, subscription, tickers, params.send_initial_snapshot)
+        _send_initial(hub, subscription, tickers, bool(params.send_initial_snapshot))
 
 
 def _join(
@@ -149,8 +150,8 @@ def _join(
         _acknowledge(hub, known, command_id)
         return known, new
     subscription = session.open(channel)
-    subscription.use_yes_price = params.use_yes_price
-    subscription.is_quiet = params.skip_ticker_ack
+    subscription.use_yes_price = bool(params.use_yes_price)
+    subscription.is_quiet = bool(params.skip_ticker_ack)
     subscription.by_id = params.market_id is not None or params.market_ids is not None
     hub.set_filter(subscription, None if tickers is None else set(tickers))
     body = text({"channel": channel.name, "sid": subscription.sid})
@@ -264,7 +265,7 @@ def _update(hub: Hub, session: Session, command_id: int, params: Params) -> None
         _check_limit(hub, session, len(tickers), subscription)
         new = _widen(hub, subscription, tickers)
         _acknowledge(hub, subscription, command_id)
-        _send_initial(hub, subscription, new, params.send_initial_snapshot)
+        _send_initial(hub, subscription, new, bool(params.send_initial_snapshot))
         return
     if subscription.tickers is None:  # "all but these" cannot be said
         raise Refused(StreamError.INVALID_PARAMETER, subscription)

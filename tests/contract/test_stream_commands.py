@@ -180,6 +180,17 @@ def test_ticker_takes_market_ids_and_can_keep_its_lists_to_itself(probe: Probe) 
         assert stream.ask("update_subscription", sid=1, action="add_markets", market_ticker=B)["msg"] == {}
 
 
+def test_null_is_no_flag(probe: Probe) -> None:
+    flags = dict.fromkeys(("send_initial_snapshot", "skip_ticker_ack", "use_yes_price"))
+    with Stream(probe) as stream:
+        assert stream.ask("subscribe", channels=["ticker"], market_ticker=A, **flags)["type"] == "subscribed"
+        added = stream.ask("update_subscription", sid=1, action="add_markets", market_ticker=B, **flags)
+        assert added["msg"] == {"market_tickers": [A, B]}
+        assert stream.ask("subscribe", channels=["orderbook_delta"], market_ticker=A)["type"] == "subscribed"
+        stream.until("orderbook_snapshot")
+        assert stream.ask("subscribe", channels=["orderbook_delta"], market_ticker=A, **flags)["type"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("message", "code", "text"),
     [
