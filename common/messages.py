@@ -370,7 +370,7 @@ class Decision(Message, frozen=True, kw_only=True):
 
 
 class Verdict(Message, frozen=True, kw_only=True):
-    """[ticker] The coordinator's answer to an action."""
+    """[ticker] The coordinator's answer to an action; another one when execution then refused it."""
 
     request_id: str
     ticker: str

@@ -60,11 +60,10 @@ class Desk:
         """Judge an action; send it to execution or answer why not."""
         refusal = self.refusal(action)
         request, action_id = (None, "") if refusal else self._request(action)
-        verdict = Verdict(
-            request_id=token, ticker=action.ticker, allowed=refusal is None, action_id=action_id,
-            code=refusal.code if refusal else "", reason=refusal.reason if refusal else action.reason,
-            state=self.trader.machine.state, epoch=self.trader.epoch, decided_mono_ns=self.trader.now.mono_ns,
-        )  # fmt: skip
+        verdict = self._verdict(
+            token, action.ticker, refusal.code if refusal else "", refusal.reason if refusal else action.reason
+        )
+        verdict = msgspec.structs.replace(verdict, allowed=refusal is None, action_id=action_id)
         effects: list[Effect] = [
             Publish(topic="verdict", key=action.ticker, message=verdict, origin_mono_ns=action.origin_mono_ns)
         ]
@@ -74,6 +73,13 @@ class Desk:
             return [*effects, Answer(token=token, reply=reply)]
         assert request is not None
         return effects + self._send(request, action.ticker, token)
+
+    def _verdict(self, token: str, ticker: str, code: str, reason: str) -> Verdict:
+        """Return the word that an action is not carried out."""
+        return Verdict(
+            request_id=token, ticker=ticker, allowed=False, code=code, reason=reason, state=self.trader.machine.state,
+            epoch=self.trader.epoch, decided_mono_ns=self.trader.now.mono_ns,
+        )  # fmt: skip
 
     def refusal(self, action: Action) -> Refusal | None:
         """Return why this action must not be carried out now, or None."""
@@ -143,7 +149,7 @@ class Desk:
         return [*self.trader.fire(Event.ACTION_SENT, "action"), ask]
 
     def settle(self, request_id: str, reply: ActionReply | None, maybe_delivered: bool) -> list[Effect]:
-        """Take the answer to an action, or its absence, and pass it on."""
+        """Take the answer to an action, or its absence, and pass it on; execution's refusal is the last verdict."""
         flight = self.in_flight.pop(request_id)
         if flight.is_exit and not (reply and reply.filled_e2):
             self.no_exit_until_ns[flight.ticker] = self.trader.now.mono_ns + EXIT_AGAIN_NS
@@ -151,6 +157,10 @@ class Desk:
             outcome = Outcome.UNKNOWN if maybe_delivered else Outcome.REFUSED
             reply = ActionReply(outcome=outcome, code="execution", reason="execution did not answer")
         effects: list[Effect] = [Answer(token=flight.token, reply=reply)] if flight.token else []
+        if reply.outcome is Outcome.REFUSED:
+            self.counts["refused"] += 1
+            verdict = self._verdict(flight.token, flight.ticker, reply.code, reply.reason)
+            effects.append(Publish(topic="verdict", key=flight.ticker, message=verdict))
         if not self.in_flight:
             effects += self.trader.fire(Event.ACTIONS_SETTLED, "action_complete")
         return effects

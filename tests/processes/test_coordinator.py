@@ -389,6 +389,20 @@ def test_an_action_is_sent_once_and_answered_with_what_became_of_it() -> None:
     assert stage.state is State.READY
 
 
+def test_what_execution_refuses_is_counted_and_told_as_the_last_verdict() -> None:
+    stage = Stage().ready()
+    token, effects = stage.act()
+    [ask] = stage.asked(effects, Place)
+    reply = ActionReply(outcome=Outcome.REFUSED, code="state", reason="the exchange may still cancel everything")
+    effects = stage.give(Answered(request_id=ask.request_id, reply=reply))
+    [verdict] = published(effects, "verdict")
+    assert isinstance(verdict, Verdict)
+    assert (verdict.request_id, verdict.allowed, verdict.code, verdict.reason) == (
+        token, False, "state", "the exchange may still cancel everything",
+    )  # fmt: skip
+    assert "1 refused" in stage.core.summary(stage.now)[0]
+
+
 def test_action_ids_are_never_used_again_whatever_a_life_did_not_say() -> None:
     stage = Stage().ready()
     stage.act()
