@@ -110,7 +110,7 @@ class Api:
         limits = self.limits
         if not limits.enabled:
             return
-        tier = self._desk.accounts.tier(key.account)
+        tier = self._desk.tier(key.account)
         match route.bucket:
             case "read":
                 paid = limits.take_read(key.account, tier, route.cost, now_ns)

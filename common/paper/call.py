@@ -12,6 +12,7 @@ from common.paper.bodies import Body
 from common.paper.keys import AccountBook, Key
 from common.paper.model import Accepted, Command, Group
 from common.paper.query import Query
+from common.paper.rate import GRANTED_TIER, LOWEST_TIER
 
 if TYPE_CHECKING:
     from common.paper.exchange import Exchange
@@ -59,6 +60,13 @@ class Desk(msgspec.Struct, frozen=True):
     execute: Execute
     accounts: AccountBook
     options: ApiOptions
+
+    def tier(self, name: str) -> str:
+        """Return the usage tier of an account, with what was granted to it."""
+        tier = self.accounts.tier(name)
+        if tier == LOWEST_TIER and name in self.exchange.accounts and self.exchange.accounts[name].upgraded:
+            return GRANTED_TIER
+        return tier
 
 
 class Past(Protocol):

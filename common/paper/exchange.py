@@ -45,6 +45,7 @@ from common.paper.model import (
     Series,
     SetPause,
     UpdateReason,
+    UpgradeAccount,
 )
 from common.paper.resting import RestingOrders
 from common.paper.settlement import Settling
@@ -90,6 +91,7 @@ class Exchange:
             MarketAction: self._lifecycle.act,
             SetPause: self._lifecycle.pause,
             AddAccount: self._add_account,
+            UpgradeAccount: self._upgrade_account,
             MoveCash: self._move_cash,
         }
 
@@ -133,6 +135,9 @@ class Exchange:
 
     def _add_account(self, command: AddAccount) -> None:
         self._accounts.add(command.account, command.house)
+
+    def _upgrade_account(self, command: UpgradeAccount) -> None:
+        self.state.account(command.account).upgraded = True
 
     def _move_cash(self, command: MoveCash) -> None:
         self._accounts.move_cash(command)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from common.paper.call import API_PREFIX, Call, Response, reply
 from common.paper.frames import stamp
-from common.paper.rate import COSTS, DEFAULT_COST, TIERS
+from common.paper.model import UpgradeAccount
+from common.paper.rate import COSTS, DEFAULT_COST, GRANTED_TIER, LOWEST_TIER, TIERS
 from common.paper.refusals import refuse_forbidden
 from common.paper.render import Json
 
@@ -64,15 +65,23 @@ def get_historical_cutoff(call: Call) -> Response:
 
 def get_limits(call: Call) -> Response:
     """Answer GET /account/limits."""
-    name = call.desk.accounts.tier(call.key.account)
+    name = call.desk.tier(call.key.account)
     tier = TIERS[name]
+    grant = {"exchange_instance": "event_contract", "level": GRANTED_TIER, "source": "manual"}
     body = {
         "usage_tier": name,
         "read": {"refill_rate": tier.read_per_s, "bucket_capacity": tier.read_capacity},
         "write": {"refill_rate": tier.write_per_s, "bucket_capacity": tier.write_capacity},
-        "grants": [],
+        "grants": [] if name == call.desk.accounts.tier(call.key.account) else [grant],
     }
     return reply(200, body)
+
+
+def upgrade_usage_level(call: Call) -> Response:
+    """Answer POST /account/api_usage_level/upgrade; an account that has as much already keeps what it has."""
+    if call.desk.tier(call.key.account) == LOWEST_TIER:
+        call.desk.execute(UpgradeAccount(account=call.key.account), call.now_ns)
+    return reply(201, {})
 
 
 def get_endpoint_costs(call: Call) -> Response:

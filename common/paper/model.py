@@ -311,6 +311,12 @@ class AddAccount(Command, frozen=True, kw_only=True):
     house: bool = False
 
 
+class UpgradeAccount(Command, frozen=True, kw_only=True):
+    """Grant an account the usage tier `advanced` for good; what its tier is otherwise, the engine does not know."""
+
+    account: str
+
+
 class MoveCash(Command, frozen=True, kw_only=True):
     """Deposit (positive), withdrawal or interest; booked as external."""
 

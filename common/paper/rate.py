@@ -20,6 +20,7 @@ COSTS = MappingProxyType(
         ("DELETE", "/portfolio/events/orders/{order_id}"): 2,
         ("DELETE", "/portfolio/events/orders/batched"): 2,  # per order of the batch
         ("GET", "/portfolio/orders/{order_id}"): 2,
+        ("POST", "/account/api_usage_level/upgrade"): 30,
     }
 )
 """(method, path below /trade-api/v2) -> tokens, where it is not the default; batches pay it once per order."""
@@ -48,6 +49,8 @@ TIERS = MappingProxyType(
         "prestige": Tier(12_000, 12_000, 9_600, 28_800, 5),
     }
 )
+
+LOWEST_TIER, GRANTED_TIER = "basic", "advanced"  # whoever has the one can ask for the other
 
 
 class Bucket:

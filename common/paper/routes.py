@@ -236,6 +236,7 @@ _WRITES = (
 )
 
 _SUBACCOUNTS = "/portfolio/subaccounts"
+_UPGRADE = "/account/api_usage_level/upgrade"
 _ARCHIVED_MARKET = "/historical/markets/{ticker}"
 
 # Not in the part of the API that the trader needs; clients of others ask for them.
@@ -256,6 +257,9 @@ RARE = (
     _public("GetMultivariateEventCollection", f"{_COLLECTIONS}/{{collection_ticker}}", archive_api.get_nothing),
     _public("GetTagsForSeriesCategories", "/search/tags_by_categories", archive_api.get_tags),
     _public("GetFiltersForSports", "/search/filters_by_sport", archive_api.get_sport_filters),
+    _write(
+        "UpgradeAccountApiUsageLevel", "POST", _UPGRADE, exchange_api.upgrade_usage_level, any_subaccount=True
+    ),
     _private("GetFillsHistorical", "/historical/fills", archive_api.none_of("fills")),
     _private("GetHistoricalOrders", "/historical/orders", archive_api.none_of("orders")),
     _private("GetHistoricalPositions", "/historical/positions", archive_api.get_archived_positions),

@@ -186,6 +186,7 @@ class AccountRecord(msgspec.Struct, kw_only=True):
 
     name: str
     house: bool
+    upgraded: bool = False  # has been granted the usage tier `advanced`
     client_order_ids: dict[str, str] = {}  # ever used, with their order id; house accounts keep none
     reach_until_ns: dict[int, int] = {}  # per subaccount: orders entered before this time die by a cancel-all
 

@@ -31,6 +31,7 @@ from common.paper.model import (
     MarketAction,
     MoveCash,
     SetPause,
+    UpgradeAccount,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ AnyCommand = (
     | AddEvent
     | AddMarket
     | AddAccount
+    | UpgradeAccount
     | MoveCash
     | SetPause
     | MarketAction

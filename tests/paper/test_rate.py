@@ -10,8 +10,10 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.errors import ConfigError
 from common.paper.api import ApiOptions
 from common.paper.rate import TIERS, Bucket, RateLimits
+from tests.paper.front import SCENARIO, Front
 from tests.paper.rest import CENT, ORDER, ORDERS, Client, Paper
 
+UPGRADE = "/account/api_usage_level/upgrade"
 TOO_MANY = b'{"error":"too many requests"}'
 
 
@@ -163,7 +165,46 @@ def test_the_costs_that_are_told_are_those_that_hold() -> None:
         ("DELETE", "/portfolio/events/orders/:order_id"): 2,
         ("DELETE", "/portfolio/events/orders/batched"): 2,
         ("GET", "/portfolio/orders/:order_id"): 2,
+        ("POST", "/account/api_usage_level/upgrade"): 30,
     }
+
+
+def test_a_basic_account_gets_the_next_tier_by_asking() -> None:
+    client = limited()
+    client.paper.wait(1)
+    answer = client.send("POST", UPGRADE, b"")
+    assert (answer.status, answer.json) == (201, {})
+    limits = client.get("/account/limits").json
+    assert (limits["usage_tier"], limits["write"]) == ("advanced", {"refill_rate": 300, "bucket_capacity": 900})
+    assert limits["grants"] == [{"exchange_instance": "event_contract", "level": "advanced", "source": "manual"}]
+    assert client.send("POST", UPGRADE, {}).status == 201
+    assert client.get("/account/limits").json == limits
+
+
+def test_an_upgrade_is_for_good() -> None:
+    front = Front(SCENARIO.replace('name = "ann"', 'name = "ann"\ntier = "basic"'))
+    assert front.get("/account/limits")["usage_tier"] == "basic"
+    assert front.ask("POST", UPGRADE).status == 201
+    front.restart()
+    limits = front.get("/account/limits")
+    assert limits["usage_tier"] == "advanced"
+    front.log[:] = [front.front.venue.checkpoint()]
+    front.restart()
+    assert front.get("/account/limits") == limits
+
+
+def test_an_upgrade_costs_30_tokens() -> None:
+    client = limited()
+    assert statuses(client, 8, wait_ms=0) == [201] * 8
+    assert client.send("POST", UPGRADE).raw == TOO_MANY
+    assert client.get("/account/limits").json["usage_tier"] == "basic"
+
+
+def test_a_higher_tier_is_left_as_it_is() -> None:
+    client = limited("expert")
+    before = client.get("/account/limits").json
+    assert client.send("POST", UPGRADE).status == 201
+    assert client.get("/account/limits").json == before
 
 
 def test_an_unknown_tier_is_a_configuration_error() -> None:
