@@ -60,7 +60,7 @@ class Peers:
             news
             for process, peer in self._peers.items()
             if peer.is_up and mono_ns - peer.heard_ns > SILENCE_NS
-            for news in self._gone(process, f"no heartbeat for {(mono_ns - peer.heard_ns) / NS_PER_S:.1f} s", mono_ns)
+            for news in self._gone(process, "no heartbeat", mono_ns)
         ]
 
     def _gone(self, process: str, reason: str, mono_ns: int) -> list[Input]:

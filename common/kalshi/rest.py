@@ -225,7 +225,9 @@ class RestClient:
             async with deadline:
                 status, date_ns, data = await self._exchange(method, target, headers, body, progress)
         except (aiohttp.ClientError, OSError, WireError) as error:  # TimeoutError is an OSError
-            reason = f"{type(error).__name__}: {error}"[:200]
+            spent_s = asyncio.get_running_loop().time() - started_s
+            reason = _why(error) or f"no answer to {method} {path} of {self._base.host} within {spent_s:.1f} s"
+            reason = f"{type(error).__name__}: {reason}"[:200]
             return NoAnswer(maybe_sent=progress.maybe_sent, reason=reason, signed_wall_ns=stamp_ns)
         return Answer(
             status=status,
@@ -262,6 +264,11 @@ class RestClient:
                     response.close()  # rather than read the rest
                     raise WireError(f"the answer is longer than {_MOST_BODY_BYTES} bytes")
             return response.status, _date_ns(response.headers.get("Date")), bytes(data)
+
+
+def _why(error: Exception) -> str:
+    """Return an error's own words, "" where it has none, without aiohttp's about TLS: the URL's scheme tells that."""
+    return str(error).replace(" ssl:default", "")
 
 
 def _date_ns(text: str | None) -> int | None:

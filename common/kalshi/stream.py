@@ -251,7 +251,7 @@ class Stream:
             status = error.response.status if error.response is not None else None
             return StreamDown(f"handshake refused: {error}"[:200], None if status is None else int(status)), False
         except (WSError, OSError) as error:  # TimeoutError is an OSError
-            connection.reason = f"{type(error).__name__}: {error}"[:200]
+            connection.reason = f"{type(error).__name__}: {str(error) or f'{self._url} does not answer'}"[:200]
         return StreamDown(connection.reason), connection.delivered
 
     def _opened(self, transport: WSTransport, connection: _Connection) -> None:

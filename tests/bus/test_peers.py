@@ -33,7 +33,7 @@ def test_silence_is_noticed_once() -> None:
     peers = Peers()
     peers.heard("feed", "a", 1, 1)
     assert peers.silent(SILENCE_NS) == []
-    assert [news.process for news in peers.silent(SILENCE_NS + 2) if isinstance(news, PeerGone)] == ["feed"]
+    assert peers.silent(SILENCE_NS + 2) == [PeerGone(process="feed", reason="no heartbeat")]
     assert peers.silent(SILENCE_NS + 3) == []
     assert peers.disconnected("feed", SILENCE_NS + 4) == []
 

@@ -106,6 +106,26 @@ def test_a_refused_connection_is_definite() -> None:
     assert (outcome.status, outcome.code) == (0, "not_sent")
 
 
+def test_a_refused_connection_is_told_without_tls_and_silence_with_its_endpoint() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+
+    async def ask(url: str) -> Answer | NoAnswer:
+        async with client(url) as rest:
+            return await rest.send("GET", "/exchange/status", total_s=0.2)
+
+    async def silence() -> Answer | NoAnswer:
+        async with serving(hang_after_request) as server:
+            return await ask(server.url)
+
+    refused, unheard = run(ask(f"http://127.0.0.1:{port}/trade-api/v2")), run(silence())
+    assert isinstance(refused, NoAnswer)
+    assert isinstance(unheard, NoAnswer)
+    assert f"Cannot connect to host 127.0.0.1:{port} [" in refused.reason
+    assert unheard.reason.startswith("TimeoutError: no answer to GET /exchange/status of 127.0.0.1 within 0.")
+
+
 def test_an_unknown_host_is_definite() -> None:
     async def scenario() -> Answer | NoAnswer:
         async with client("http://no-such-host.invalid/trade-api/v2") as rest:

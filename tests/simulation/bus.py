@@ -222,7 +222,7 @@ class Bus:
                 node.is_missed = True
                 for other in self.town.living():
                     if other is not node:
-                        self.town.put(other, fx.PeerGone(process=node.name, reason="no heartbeat for 2.1 s"))
+                        self.town.put(other, fx.PeerGone(process=node.name, reason="no heartbeat"))
 
         def grow_stale() -> None:
             if node.is_stalled and node.session == session:
