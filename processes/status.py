@@ -206,10 +206,10 @@ class Status:
         return StatusReply(text=render(facts), facts=msgspec.Raw(msgspec.json.encode(self._json(facts, now))))
 
     def _facts(self, activities: int, now: Now) -> Facts:
-        trader = self.trader
+        trader = self._heard_trader(now)
         return Facts(
             state=trader.state.value if trader else "unknown (the coordinator is not heard)",
-            time_in_state_s=(now.mono_ns - trader.since_mono_ns) / NS_PER_S if trader else 0.0,
+            time_in_state_s=(now.mono_ns - trader.since_mono_ns) / NS_PER_S if trader else None,
             last_transition=trader.last_transition if trader else "",
             transition_reason=trader.transition_reason if trader else "",
             causes=trader.causes if trader else (),
@@ -221,6 +221,16 @@ class Status:
             last_error=self.errors[0] if self.errors else None,
         )
 
+    def _heard_trader(self, now: Now) -> TraderState | None:
+        """Return where the coordinator is by its own word; None while it is gone: nobody knows what it would say."""
+        return None if self._gone_why("coordinator", now) else self.trader
+
+    def _gone_why(self, name: str, now: Now) -> str:
+        """Say why a process counts as gone, "" while it is heard or was never."""
+        heard = self.heartbeats.get(name)
+        is_silent = heard is not None and now.mono_ns - heard[1] > HEARTBEAT_SILENCE_NS
+        return self.gone.get(name, "no heartbeat" if is_silent else "")
+
     def _service(self, name: str, now: Now) -> ServiceLine:
         heard = self.heartbeats.get(name)
         if name == "status":
@@ -228,12 +238,9 @@ class Status:
         if heard is None:
             return ServiceLine(name=name, status="down", summary="not heard yet")
         heartbeat, at_ns = heard
-        silent_ns = now.mono_ns - at_ns
-        if name in self.gone or silent_ns > HEARTBEAT_SILENCE_NS:
-            reason = self.gone.get(name, "no heartbeat")
-            return ServiceLine(
-                name=name, status="down", summary=f"{reason}, last heard {silent_ns / NS_PER_S:.0f}s ago"
-            )
+        if reason := self._gone_why(name, now):
+            silent_s = (now.mono_ns - at_ns) / NS_PER_S
+            return ServiceLine(name=name, status="down", summary=f"{reason}, last heard {silent_s:.0f}s ago")
         status = "healthy" if heartbeat.healthy else "degraded"
         return ServiceLine(name=name, status=status, summary=heartbeat.summary or "running")
 
@@ -242,16 +249,17 @@ class Status:
         return sum(getattr(account, field) for account in accounts) if accounts else None
 
     def _json(self, facts: Facts, now: Now) -> dict[str, Any]:
+        trader = self._heard_trader(now)
         return {
             "timestamp": iso(now.wall_ns),
             "state_machine": {
                 "current_state": facts.state,
                 "causes": [msgspec.to_builtins(cause) for cause in facts.causes],
-                "intent": self.trader.intent.value if self.trader else None,
+                "intent": trader.intent.value if trader else None,
                 "time_in_state": facts.time_in_state_s,
                 "last_transition": facts.last_transition,
                 "transition_reason": facts.transition_reason,
-                "calibration_steps": [self._step(step) for step in self.trader.steps] if self.trader else [],
+                "calibration_steps": [self._step(step) for step in trader.steps] if trader else [],
                 "history": [msgspec.to_builtins(transition) for transition in self.transitions],
             },
             "services": {service.name: self._service_json(service) for service in facts.services},

@@ -45,7 +45,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the text shows."""
 
     state: str
-    time_in_state_s: float
+    time_in_state_s: float | None  # None where the state is not known
     last_transition: str
     transition_reason: str
     causes: tuple[Cause, ...]
@@ -112,7 +112,9 @@ def _causes(causes: Iterable[Cause]) -> list[str]:
 
 
 def _headline(facts: Facts) -> str:
-    line = f"State: {facts.state} ({facts.time_in_state_s:.1f}s)"
+    line = f"State: {facts.state}"
+    if facts.time_in_state_s is not None:
+        line += f" ({facts.time_in_state_s:.1f}s)"
     if facts.last_transition:
         line += f" | Last: {facts.last_transition} ({facts.transition_reason})"
     return line

@@ -164,7 +164,8 @@ def test_histories_are_bounded() -> None:
 
 def test_without_a_coordinator_the_state_is_not_known() -> None:
     lines, facts = show(hear())
-    assert lines[1] == "State: unknown (the coordinator is not heard) (0.0s)"
+    assert lines[1] == "State: unknown (the coordinator is not heard)"
+    assert facts["state_machine"]["time_in_state"] is None
     assert facts["state_machine"]["intent"] is None
     core = hear(trader(), SubjectStale(topic="trader_state", key=""))
     assert show(core)[0][1].startswith("State: unknown")
@@ -177,6 +178,18 @@ def test_every_state_can_be_shown(state: State) -> None:
     assert lines[1:3] == [f"State: {state} (45.2s)", "Cause: operator"]
     assert facts["state_machine"]["current_state"] == state
     assert facts["state_machine"]["causes"] == [{"kind": "operator", "detail": "", "since_wall_ns": 0}]
+
+
+def test_what_a_coordinator_said_is_no_state_once_it_is_gone() -> None:
+    core = hear(trader(State.READY), beat("coordinator"), PeerGone(process="coordinator", reason="connection closed"))
+    lines, facts = show(core)
+    assert lines[1] == "State: unknown (the coordinator is not heard)"
+    assert "❌ coordinator: connection closed, last heard 0s ago" in lines
+    assert facts["state_machine"]["intent"] is None
+    core.update(PeerUp(process="coordinator", session="s"), NOW)
+    assert show(core)[0][1].startswith("State: READY (")
+    later = Now(NOW.mono_ns + 2_100_000_000, NOW.wall_ns)
+    assert show(core, later)[0][1].startswith("State: unknown")
 
 
 def beat(process: str, healthy: bool = True) -> Heartbeat:
