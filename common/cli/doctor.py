@@ -15,6 +15,7 @@ from common.bus.journal import KIND
 from common.bus.latch import Latch
 from common.bus.run_dir import RunDir
 from common.cli.context import Context
+from common.cli.supervision import Supervisor, refusals, start_words
 from common.cli.zmq_ps import listen
 from common.clock import NS_PER_S
 from common.config import Config
@@ -159,7 +160,8 @@ async def _stream(url: str) -> Finding:
         writer.close()
         await writer.wait_closed()
     except OSError as error:  # TimeoutError is one
-        return Finding(False, "stream", f"{url}: {type(error).__name__}: {error}")
+        why = str(error) or f"no connection within {_CONNECT_S:.0f} s"
+        return Finding(False, "stream", f"{url}: {type(error).__name__}: {why}")
     return Finding(True, "stream", url)
 
 
@@ -175,7 +177,11 @@ def _group(config: Config) -> Iterator[Finding]:
     beats = listen(run_dir)
     missing = [row.name for row in PROCESSES.values() if row.on_bus and row.name not in beats]
     ill = [f"{name} ({beat.summary})" for name, (beat, _) in beats.items() if not beat.healthy]
-    words = "; ".join([*(f"{name} is silent" for name in missing), *ill]) or f"all {len(beats)} live and are well"
-    yield Finding(not missing and not ill, "processes", words)
+    supervisor = Supervisor(config.run_dir)
+    refused = refusals(supervisor)
+    silent = [f"{name} is silent" for name in missing if name not in refused]
+    down = [f"{name} refuses to start: {why}; {start_words(supervisor, name)}" for name, why in refused.items()]
+    words = "; ".join([*silent, *down, *ill]) or f"all {len(beats)} live and are well"
+    yield Finding(not missing and not down and not ill, "processes", words)
     halted = Latch(run_dir).reason()
     yield Finding(not halted, "latch", f"HALTED: {halted}" if halted else "not set")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ import xmlrpc.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +35,7 @@ GROUP = "trader"
 START_S = 60.0  # the exchange serves within a second or two; a busy machine or a long log to replay takes longer
 STOP_S = 60.0  # more than the longest stopwaitsecs
 _POLL_S = 0.1
+_LOOK_S = 2.0  # for an answer of supervisord that is good to have, and no more
 _LIVES_MAX = 3  # a process that was started again this often while we wait will not come up
 
 
@@ -48,6 +52,11 @@ def render(source: str, project: Path, run_dir: Path, environment: Mapping[str, 
     assert run_dir_line in source, "the top-level supervisord.conf names the run directory"
     text = source.replace(run_dir_line, run_dir_line + added)
     return text.replace("%(here)s/run", str(run_dir)).replace("%(here)s", str(project))
+
+
+def run_as(user: int, text: str) -> str:
+    """Return a configuration that says root is meant, where it is root: supervisord finds that critical otherwise."""
+    return text.replace("\n[supervisord]\n", "\n[supervisord]\nuser=root\n") if user == 0 else text
 
 
 def _quoted(value: str) -> str:
@@ -118,7 +127,7 @@ class Supervisor:
             if self.pid() is not None:
                 return False
             text = render(SOURCE.read_text(encoding="utf-8"), PROJECT_DIR, self.run_dir, environment)
-            self.config_file.write_text(text, encoding="utf-8")
+            self.config_file.write_text(run_as(os.getuid(), text), encoding="utf-8")
             if configuration is not None:
                 self._link_configuration(configuration)
             self._spawn()
@@ -221,6 +230,29 @@ def find_paper_exchange(run_dir: Path) -> PaperExchange | None:
         return read_paper_exchange(run_dir)
     except NoPaperExchange:
         return None
+
+
+def refusals(supervisor: Supervisor) -> dict[str, str]:
+    """Return who refused to start and stays down, with its reason; nobody where supervisord does not tell at once."""
+    patience_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_LOOK_S)  # its client makes its own socket, which waits for ever
+    try:
+        rows = supervisor.processes()
+    except (OSError, HTTPException, xmlrpc.client.Error):
+        return {}
+    finally:
+        socket.setdefaulttimeout(patience_s)
+    return {
+        row["name"]: last_words(supervisor.run_dir, row["name"], lines=1).removeprefix(f"{row['name']}: ")
+        for row in rows
+        if row["statename"] == "EXITED" and row["exitstatus"] == ExitCode.CONFIGURATION
+    }
+
+
+def start_words(supervisor: Supervisor, name: str) -> str:
+    """Say how a process that refused to start is started again."""
+    program, file = PROJECT_DIR / ".venv/bin/supervisorctl", supervisor.config_file
+    return f"once repaired: {shlex.join([str(program), '-c', str(file), 'start', f'{GROUP}:{name}'])}"
 
 
 def last_words(run_dir: Path, process: str, lines: int = 15) -> str:

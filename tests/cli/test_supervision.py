@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.cli.supervision import GROUP, SOURCE, Supervisor, open_pid, render
+from common.cli.supervision import GROUP, SOURCE, Supervisor, open_pid, refusals, render, run_as
 from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, SOCKET_NAME_MAX
 from common.errors import ConfigError
 from common.registry import PROCESSES
@@ -44,6 +44,15 @@ def test_environment_of_the_command_line_reaches_the_processes_unchanged() -> No
     rendered = render(TEXT, PROJECT_DIR, Path("/tmp/other"), {"TRADER_PAPER_SCENARIO": "/a b/100%.toml"})
     line = parse(rendered)["supervisord"]["environment"]
     assert line == 'TRADER_RUN_DIR="/tmp/other",TRADER_PAPER_SCENARIO="/a b/100%%.toml",PYTHONDONTWRITEBYTECODE=""'
+
+
+def test_root_is_named_as_meant_and_nobody_else_is_named() -> None:
+    assert parse(run_as(0, TEXT))["supervisord"]["user"] == "root"
+    assert run_as(1_000, TEXT) == TEXT
+
+
+def test_where_no_supervisord_runs_nobody_refuses(run_dir: Path) -> None:
+    assert refusals(Supervisor(run_dir)) == {}
 
 
 @pytest.mark.parametrize("value", ['a"b', "a\nb"])
