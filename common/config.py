@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -206,26 +206,34 @@ def load(
     run_dir: Path | None = None,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    only: Collection[str] | None = None,
 ) -> Config:
-    """Return the effective configuration; `overrides`, `run_dir` and `file` are what the command line says."""
+    """Return the effective configuration; `overrides`, `run_dir` and `file` are what the command line says.
+
+    With `only` the other sections that there are keep their defaults, whatever is said of them; a section that there is
+    not may be one of these misspelt, and is refused as ever.
+    """
     environment = os.environ if environment is None else environment
     run_dir = resolve_run_dir(run_dir, environment)
     file = _find_file(file, run_dir, environment)
+    passed_over = {key.section for key in KEYS.values() if only is not None and key.section not in only}
     layers: list[Iterable[tuple[str, object, str]]] = [
         _file_values(file) if file is not None else [],
-        _environment_values(environment),
+        _environment_values(environment, passed_over),
         ((name, value, "command line") for name, value in (overrides or {}).items()),
     ]
     values: dict[str, dict[str, object]] = {}
     origins = dict.fromkeys(KEYS, "default")
     for layer in layers:
         for name, value, origin in layer:
+            if name.partition(".")[0] in passed_over:
+                continue
             key = _known(name, origin)
             values.setdefault(key.section, {})[key.field.name] = key.read(value, origin)
             origins[name] = origin
     settings, keys = _build(values)
     settings = _apply_environment_rules(settings, origins)
-    _check_together(settings)
+    _check_together(settings, origins)
     return Config(settings, keys, run_dir, file, MappingProxyType(origins))
 
 
@@ -264,14 +272,19 @@ def _known_section(section: str, file: Path) -> None:
         raise ConfigError(f"[{section}] ({file}): there is no such section; allowed are {', '.join(sorted(known))}")
 
 
-def _environment_values(environment: Mapping[str, str]) -> Iterable[tuple[str, object, str]]:
+def _environment_values(
+    environment: Mapping[str, str], passed_over: Iterable[str]
+) -> Iterable[tuple[str, object, str]]:
     """Yield the settings of the environment: the project's own names win over the KALSHI_ ones."""
     for variable, name in KALSHI_VARIABLES.items():
         if variable in environment:
             yield name, environment[variable], f"environment {variable}"
     of_variable = {key.variable: key.name for key in KEYS.values()}
+    beginnings = tuple(f"TRADER_{section.upper()}_" for section in passed_over)
     for variable in sorted(environment):
         if not variable.startswith("TRADER_") or variable in _VARIABLES_THAT_ARE_NO_SETTING:
+            continue
+        if variable.startswith(beginnings):
             continue
         if variable not in of_variable:
             raise ConfigError(f"environment {variable}: there is no such setting; `trader config` lists them all")
@@ -281,11 +294,14 @@ def _environment_values(environment: Mapping[str, str]) -> Iterable[tuple[str, o
 def _find_file(file: Path | None, run_dir: Path, environment: Mapping[str, str]) -> Path | None:
     """Return the configuration file to read; one that was named must exist."""
     named = file or (Path(environment["TRADER_CONFIG"]) if environment.get("TRADER_CONFIG") else None)
-    if named is not None:
-        if not named.is_file():
-            raise ConfigError(f"configuration file {named}: not found")
-        return named.resolve()
-    return next((path for path in (run_dir / "trader.toml", DEFAULT_FILE) if path.is_file()), None)
+    try:
+        if named is not None:
+            if not named.is_file():
+                raise ConfigError(f"configuration file {named}: not found")
+            return named.resolve()
+        return next((path for path in (run_dir / "trader.toml", DEFAULT_FILE) if path.is_file()), None)
+    except OSError as error:  # a directory on the way that lets nobody in
+        raise ConfigError(f"configuration file: {error}") from error
 
 
 def resolve_run_dir(run_dir: Path | None, environment: Mapping[str, str]) -> Path:
@@ -316,25 +332,26 @@ def _apply_environment_rules(settings: Settings, origins: dict[str, str]) -> Set
     return settings
 
 
-def _check_together(settings: Settings) -> None:
+def _check_together(settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse values that are fine alone and wrong together."""
     exchange, limits = settings.exchange, settings.limits
     trades_real_money = exchange.environment == "production" and exchange.mode == "trade"
     if trades_real_money and exchange.confirm_production != PRODUCTION_CONFIRMATION:
         raise ConfigError(
-            f"exchange.confirm_production = {exchange.confirm_production!r}: to trade in production it must be "
+            f"exchange.confirm_production = {exchange.confirm_production!r} "
+            f"({origins['exchange.confirm_production']}): to trade in production it must be "
             f'"{PRODUCTION_CONFIRMATION}"; exchange.mode = "observe" needs no confirmation'
         )
     if exchange.environment != "paper":
-        _check_scheme("exchange.rest_url", exchange.rest_url, "https://")
-        _check_scheme("exchange.stream_url", exchange.stream_url, "wss://")
+        _check_scheme("exchange.rest_url", exchange.rest_url, "https://", origins)
+        _check_scheme("exchange.stream_url", exchange.stream_url, "wss://", origins)
     if limits.price_low_e4 >= limits.price_high_e4:
         raise ConfigError(
-            f"limits.price_low = {format_price(limits.price_low_e4)}: "
-            f"allowed is less than limits.price_high = {format_price(limits.price_high_e4)}"
+            f"limits.price_low = {format_price(limits.price_low_e4)} ({origins['limits.price_low']}): allowed is "
+            f"less than limits.price_high = {format_price(limits.price_high_e4)} ({origins['limits.price_high']})"
         )
 
 
-def _check_scheme(name: str, url: str, scheme: str) -> None:
+def _check_scheme(name: str, url: str, scheme: str, origins: Mapping[str, str]) -> None:
     if url and not url.startswith(scheme):
-        raise ConfigError(f"{name} = {url!r}: allowed is an address that begins with {scheme}")
+        raise ConfigError(f"{name} = {url!r} ({origins[name]}): allowed is an address that begins with {scheme}")

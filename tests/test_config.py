@@ -81,7 +81,10 @@ def test_decimal_never_passes_through_a_float(file: Path) -> None:
         ("[exchange]\nmode = 1\n", ["exchange.mode", "trade, observe"]),
         ("[exchange]\nrest_url = 1\n", ["exchange.rest_url", "a text"]),
         ('[exchange]\nenvironment = "demo"\nrest_url = "http://x"\n', ["exchange.rest_url", "http://x", "https://"]),
-        ("[limits]\nprice_low = 0.98\n", ["limits.price_low", "0.98", "limits.price_high"]),
+        (
+            "[limits]\nprice_low = 0.98\n",
+            ["limits.price_low = 0.9800 (/", "mine.toml): allowed", "limits.price_high = 0.9700 (default)"],
+        ),
         ("[limits\n", ["mine.toml", "line 1"]),
     ],
 )
@@ -97,6 +100,33 @@ def test_unknown_variable_of_ours_is_refused_and_others_are_left_alone() -> None
     load(environment={"KALSHI_API_BASE": "x", "PATH": "/bin"})
     with pytest.raises(ConfigError, match="TRADER_LIMITS_ORDER_QYT"):
         load(environment={"TRADER_LIMITS_ORDER_QYT": "1"})
+
+
+@pytest.mark.parametrize("text", ["[limits]\norder_qtty = 5\n", "[paper]\nspeed = 'fast'\n", "[feed]\nbookz = 1\n"])
+def test_mistake_in_a_section_that_nobody_asks_for_is_passed_over(file: Path, text: str) -> None:
+    file.write_text(f"[exchange]\nsubaccount = 3\n{text}")
+    environment = {"TRADER_LIMITS_ORDER_QYT": "1", "TRADER_SYNC_INTERVAL_S": "soon"}
+    loaded = load({"limits.nothing": "1"}, file=file, environment=environment, only=("exchange", "keys"))
+    assert loaded.settings.exchange.subaccount == 3
+    with pytest.raises(ConfigError):
+        load_alone(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [
+        ("[exchange]\nsubacount = 3\n", "PATH"),
+        ("[exchang]\nsubaccount = 3\n", "PATH"),
+        ("subaccount = 3\n", "PATH"),
+        ("[exchange\n", "PATH"),
+        ("", "TRADER_EXCHANGE_SUBACOUNT"),
+        ("", "TRADER_EXCHANG_SUBACCOUNT"),
+    ],
+)
+def test_mistake_that_may_be_meant_for_a_section_asked_for_is_refused(file: Path, text: str, variable: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        load(file=file, environment={variable: "3"}, only=("exchange", "keys"))
 
 
 def test_named_file_that_is_missing_is_refused(tmp_path: Path) -> None:

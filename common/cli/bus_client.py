@@ -8,7 +8,6 @@ import msgspec
 from common.bus import client
 from common.bus.run_dir import RunDir
 from common.cli.context import Context
-from common.config import Config
 from common.errors import ExitCode, Failure
 from common.messages import Command, Done, Request, ShowStatus, StatusReply
 from common.settings import Section
@@ -53,9 +52,9 @@ class StatusFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=Fals
         return self.state_machine.current_state + (f": {'; '.join(causes)}" if causes else "")
 
 
-def ask_status(config: Config, activities: int = 5) -> StatusReply:
+def ask_status(run_dir: RunDir, activities: int = 5) -> StatusReply:
     """Return the status; raise `Failure` where nobody tells it."""
-    reply = ask(config, "status", ShowStatus(activities=activities), STATUS_S)
+    reply = ask(run_dir, "status", ShowStatus(activities=activities), STATUS_S)
     assert isinstance(reply, StatusReply)
     return reply
 
@@ -65,19 +64,19 @@ def facts_of(status: StatusReply) -> StatusFacts:
     return msgspec.json.decode(bytes(status.facts), type=StatusFacts)
 
 
-def ask(config: Config, owner: str, request: Request, timeout_s: float) -> msgspec.Struct:
+def ask(run_dir: RunDir, owner: str, request: Request, timeout_s: float) -> msgspec.Struct:
     """Return a process's reply; raise `Failure` where there is none."""
-    return client.ask(RunDir(config.run_dir), owner, request, timeout_s)
+    return client.ask(run_dir, owner, request, timeout_s)
 
 
 def carry_out(context: Context, command: Command, timeout_s: float = COMMAND_S) -> None:
     """Have the coordinator carry out a verb; print what came of it, or fail with the right exit code."""
-    show(ask_done(context.load(), "coordinator", command, timeout_s))
+    show(ask_done(context.find(), "coordinator", command, timeout_s))
 
 
-def ask_done(config: Config, owner: str, request: Request, timeout_s: float) -> Done:
+def ask_done(run_dir: RunDir, owner: str, request: Request, timeout_s: float) -> Done:
     """Return what came of a request that is answered with `Done`."""
-    done = ask(config, owner, request, timeout_s)
+    done = ask(run_dir, owner, request, timeout_s)
     assert isinstance(done, Done)
     return done
 

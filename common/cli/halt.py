@@ -2,6 +2,7 @@
 
 The latch comes first, so that nothing trades on or is started into trading. Then whoever can cancel and prove it is
 asked in turn: the coordinator, execution, and at last the exchange itself, with the key and by this command alone.
+Only that last step reads settings, and of them only those of the exchange: no mistake in a file keeps the others away.
 """
 
 from __future__ import annotations
@@ -47,24 +48,29 @@ def command(context: Context, reason: str, timeout_s: float) -> None:
     """Stop at once: cancel every order of the (sub)account, prove it, and stay stopped over restarts.
 
     Latches HALTED first. Works in every state and without any process: what the coordinator does not prove execution is
-    asked for, and what execution does not prove this command does itself, with the trade key. Exits 0 once nothing
-    rests, 5 if that could not be proven in time; HALTED stays latched either way.
+    asked for, and what execution does not prove this command does itself, with the trade key. A broken configuration
+    does not matter but for that last step, which needs [exchange] and [keys]. Exits 0 once nothing rests, 5 if that
+    could not be proven in time; HALTED stays latched either way.
 
     Example: trader halt --reason 'news'
     """
-    config = context.load()
-    if not config.run_dir.is_dir():
-        message = f"{config.run_dir} is not there: no group has run in it, and nothing was cancelled"
+    run_dir = context.locate()
+    if not run_dir.root.is_dir():
+        message = f"{run_dir.root} is not there: no group has run in it, and nothing was cancelled"
         raise Failure(message, ExitCode.NOT_RUNNING)
-    latch = Latch(RunDir(config.run_dir))
+    latch = Latch(run_dir)
     try:
         latch.halt(reason)
     except OSError as error:  # cancelling is worth more than the latch
         click.echo(f"HALTED could not be latched ({error}); cancelling all the same", err=True)
+    context.warn()
     try:
-        proof = _ask_group(config, reason) or _act_alone(config, timeout_s)
+        proof = _ask_group(run_dir, reason) or _act_alone(context, run_dir, timeout_s)
     except ConfigError as error:
-        raise ConfigError(f"{_words(latch)}, but this command can cancel nothing itself: {error}") from error
+        raise ConfigError(
+            f"{_words(latch)}, but this command can cancel nothing itself: {error}. No process proved that nothing "
+            "rests, so orders may: repair this and say `trader halt` again"
+        ) from error
     except Failure as error:
         raise Failure(f"{_words(latch)}, but {error}", error.code) from error
     if not latch.reason():
@@ -76,16 +82,14 @@ def _words(latch: Latch) -> str:
     return "HALTED is latched" if latch.reason() else "HALTED is not latched"
 
 
-def _ask_group(config: Config, reason: str) -> str:
+def _ask_group(run_dir: RunDir, reason: str) -> str:
     """Have the group cancel and prove it; return its words, "" where it did not."""
-    if config.settings.exchange.mode == "observe":
-        return ""  # no process may send anything
     for owner, timeout_s, next_one in (
         ("coordinator", COORDINATOR_S, "asking execution itself"),
         ("execution", EXECUTION_S, "asking the exchange itself"),
     ):
         try:
-            done = bus_client.ask_done(config, owner, Halt(reason=reason), timeout_s)
+            done = bus_client.ask_done(run_dir, owner, Halt(reason=reason), timeout_s)
         except Failure as failure:
             done = Done(success=False, detail=str(failure))
         if done.success:
@@ -94,8 +98,10 @@ def _ask_group(config: Config, reason: str) -> str:
     return ""
 
 
-def _act_alone(config: Config, timeout_s: float) -> str:
-    """Cancel and prove it by ourselves."""
+def _act_alone(context: Context, run_dir: RunDir, timeout_s: float) -> str:
+    """Cancel and prove it by ourselves, on the account that the group traded on and no other."""
+    config = context.load_exchange()
+    run_dir.check_account(config.account)
     may_cancel = config.settings.exchange.mode == "trade"
     stop = EmergencyStop(
         config.settings.exchange.subaccount, clock.read, lambda words: click.echo(words, err=True),

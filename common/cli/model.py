@@ -26,7 +26,7 @@ def show(context: Context) -> None:
 
     Example: trader model show
     """
-    bus_client.show(bus_client.ask_done(context.load(), "inference", Model(verb="show"), _ASK_S))
+    bus_client.show(bus_client.ask_done(context.find(), "inference", Model(verb="show"), _ASK_S))
 
 
 @command.command()
@@ -37,4 +37,4 @@ def load(context: Context, name: str) -> None:
 
     Example: trader model load hold
     """
-    bus_client.show(bus_client.ask_done(context.load(), "inference", Model(verb="load", name=name), _ASK_S))
+    bus_client.show(bus_client.ask_done(context.find(), "inference", Model(verb="load", name=name), _ASK_S))

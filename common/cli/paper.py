@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import msgspec
 
@@ -9,7 +11,6 @@ from common.bus.run_dir import RunDir
 from common.cli import paper_operator
 from common.cli.context import Context
 from common.cli.supervision import Supervisor, is_serving, wait_until_serving
-from common.config import Config
 from common.endpoints import PAPER_FILE, PaperExchange, read_paper_exchange
 from common.errors import ExitCode, Failure
 from common.server import state_dir
@@ -32,23 +33,23 @@ def info(context: Context, as_json: bool, only: str | None) -> None:
 
     Example: trader paper info --only rest
     """
-    config = context.load()
-    paper = read_paper_exchange(config.run_dir)
+    run_dir = context.find().root
+    paper = read_paper_exchange(run_dir)
     if not is_serving(paper):
-        raise Failure(f"no paper exchange runs in {config.run_dir}; scripts/run starts it", ExitCode.NOT_RUNNING)
+        raise Failure(f"no paper exchange runs in {run_dir}; scripts/run starts it", ExitCode.NOT_RUNNING)
     if only is not None:
         click.echo(getattr(paper, only))
     else:
-        click.echo(msgspec.json.encode(paper) if as_json else _describe(paper, config))
+        click.echo(msgspec.json.encode(paper) if as_json else _describe(paper, run_dir))
 
 
-def _describe(paper: PaperExchange, config: Config) -> str:
+def _describe(paper: PaperExchange, run_dir: Path) -> str:
     rows = [
         ("REST", paper.rest),
         ("stream", paper.ws),
         ("control", paper.control),
         ("private key", paper.private_key_path),
-        ("key id", f"in {config.run_dir / PAPER_FILE}"),
+        ("key id", f"in {run_dir / PAPER_FILE}"),
         ("control token", f"in {paper.control_token_path}"),
         ("markets", " ".join(paper.tickers)),
     ]

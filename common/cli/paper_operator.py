@@ -85,7 +85,7 @@ def _describe(row: dict[str, Any]) -> str:
 
 def _ask(context: Context, method: str, path: str, table: Any = None) -> Any:
     """Ask the run directory's exchange; its refusal becomes the command's."""
-    paper = read_paper_exchange(context.load().run_dir)
+    paper = read_paper_exchange(context.find().root)
     address = urlsplit(paper.control)
     headers = {
         "Authorization": f"Bearer {Path(paper.control_token_path).read_text(encoding='ascii').strip()}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from common.bus.run_dir import RunDir
 from common.cli.bus_client import StatusFacts, ask_status, facts_of
-from common.cli.supervision import Supervisor, last_words
-from common.config import Config
+from common.cli.supervision import Supervisor, refusals
 from common.errors import ExitCode, Failure
 from common.messages import CauseKind, State
 
@@ -25,7 +25,7 @@ class Readiness:
         self.waits_for = waits_for
 
 
-def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
+def wait_until_ready(supervisor: Supervisor) -> Readiness:
     """Return as soon as the trader is READY, or a cause stands that may not go away by itself, or time is up.
 
     Services that are not healthy then have a moment to say that they are by now.
@@ -34,9 +34,9 @@ def wait_until_ready(config: Config, supervisor: Supervisor) -> Readiness:
     settled_s = 0.0
     text, waits_for = "", "the status process does not answer"
     while time.monotonic() < deadline_s:
-        _raise_if_misconfigured(config, supervisor)
+        _raise_if_refused(supervisor)
         try:
-            status = ask_status(config)
+            status = ask_status(RunDir(supervisor.run_dir))
         except Failure:  # it is only starting
             time.sleep(_POLL_S)
             continue
@@ -64,9 +64,7 @@ def _is_held_up(facts: StatusFacts) -> bool:
     return facts.state_machine.current_state != State.CALIBRATING and any(kind in kinds for kind in _TOLD_AT_ONCE)
 
 
-def _raise_if_misconfigured(config: Config, supervisor: Supervisor) -> None:
-    """Fail with the words of the first process that refuses its configuration."""
-    for row in supervisor.processes():
-        if row["statename"] == "EXITED" and row["exitstatus"] == ExitCode.CONFIGURATION:
-            words = last_words(config.run_dir, row["name"], lines=3)
-            raise Failure(f"{row['name']} refuses its configuration:\n{words}", ExitCode.CONFIGURATION)
+def _raise_if_refused(supervisor: Supervisor) -> None:
+    """Fail with the words of the first process that refuses to start: its settings, or its journal, are broken."""
+    for name, words in refusals(supervisor).items():
+        raise Failure(f"{name} refuses to start: {words}", ExitCode.CONFIGURATION)

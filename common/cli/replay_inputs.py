@@ -8,7 +8,6 @@ import click
 
 from common.bus.frames import encode_json
 from common.bus.input_log import Difference, read_life, verify
-from common.bus.run_dir import RunDir
 from common.cli.context import Context
 from common.clock import iso
 from common.effects import Core
@@ -47,7 +46,7 @@ def command(context: Context, process: str) -> None:
 
     Example: trader replay-inputs coordinator
     """
-    path = RunDir(context.load().run_dir).input_log(process)
+    path = context.find().input_log(process)
     if not path.exists():
         raise Failure(f"{path} is not there: {process} has not run in this run directory", ExitCode.NOT_RUNNING)
     steps = list(read_life(path))

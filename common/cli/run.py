@@ -10,10 +10,11 @@ import click
 
 from common.bus.run_dir import RunDir
 from common.cli import program
+from common.cli.context import Context
 from common.cli.follow import LogFollower
 from common.cli.readiness import wait_until_ready
 from common.cli.supervision import Supervisor, open_pid, wait_until_serving
-from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, load
+from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config
 from common.endpoints import PaperExchange, endpoints, read_key, trade_key
 from common.errors import ExitCode, Failure
 
@@ -37,17 +38,19 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
 
     Example: scripts/run --run-dir /tmp/trader-2 --scenario quiet --detach
     """
-    config = load({"paper.scenario": scenario} if scenario else {}, run_dir=run_dir, file=file)
-    supervisor = Supervisor(config.run_dir)
+    scenario = _resolved(scenario)
+    context = Context(run_dir, file, {"paper.scenario": scenario} if scenario else {})
     if stop:
-        click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {config.run_dir}.")
+        supervisor = Supervisor(context.find().root)
+        click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {supervisor.run_dir}.")
         return
+    config = context.load()
+    supervisor = Supervisor(config.run_dir)
     RunDir(config.run_dir).check_account(config.account)
     if (active := _active_account(config)) and supervisor.pid() is None:
         click.echo(active)
-    if not supervisor.start(_environment(scenario), file):
-        click.echo(f"The trader group already runs in {config.run_dir}.")
-        click.echo(where_to_look(config, supervisor, follows=False))
+    if not supervisor.start({"TRADER_PAPER_SCENARIO": scenario} if scenario else {}, file):
+        _meet(config, supervisor, scenario, file, detach)
         return
     click.echo(f"The trader group starts in {config.run_dir}.")
     try:
@@ -59,6 +62,21 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
     except Failure:
         supervisor.stop()
         raise
+
+
+def _meet(config: Config, supervisor: Supervisor, scenario: str | None, file: Path | None, detach: bool) -> None:
+    """Say where a group that runs already is, and with `detach` wait until it trades; refuse to look obeyed."""
+    ours = file is None or file.resolve() == (config.run_dir / "trader.toml").resolve()
+    if idle := [name for name, is_idle in (("--scenario", scenario), ("--config", not ours)) if is_idle]:
+        raise click.UsageError(
+            f"the trader group already runs in {config.run_dir}, and {' and '.join(idle)} would change nothing: "
+            f"it keeps what it was started with until it is stopped"
+        )
+    click.echo(f"The trader group already runs in {config.run_dir}.")
+    if detach:
+        _attend(config, supervisor, detach)
+    else:
+        click.echo(where_to_look(config, supervisor, follows=False))
 
 
 class NotReady(Failure):
@@ -74,7 +92,7 @@ def _attend(config: Config, supervisor: Supervisor, detach: bool) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
     click.echo(where_to_look(config, supervisor, follows=not detach))
-    readiness = wait_until_ready(config, supervisor)
+    readiness = wait_until_ready(supervisor)
     click.echo(f"{readiness.text}\n")
     if detach and readiness.waits_for:
         raise NotReady(readiness.waits_for)
@@ -98,12 +116,9 @@ def _active_account(config: Config) -> str:
     )
 
 
-def _environment(scenario: str | None) -> dict[str, str]:
-    """Return what the processes must know of the command line."""
-    if scenario is None:
-        return {}
-    path = Path(scenario)
-    return {"TRADER_PAPER_SCENARIO": str(path.resolve()) if path.suffix == ".toml" else scenario}
+def _resolved(scenario: str | None) -> str | None:
+    """Return a scenario as the processes, which live in another directory, find it."""
+    return str(Path(scenario).resolve()) if scenario and scenario.endswith(".toml") else scenario
 
 
 def where_to_look(config: Config, supervisor: Supervisor, follows: bool) -> str:

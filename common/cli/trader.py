@@ -25,7 +25,7 @@ from common.cli import (
     sync,
     version,
 )
-from common.cli.context import Context
+from common.cli.context import Context, overrides_of
 
 VERBS: tuple[click.Command, ...] = (
     status.command,
@@ -57,7 +57,7 @@ def command(context: click.Context, run_dir: Path | None, file: Path | None, set
 
     Example: trader --run-dir /tmp/trader-2 status
     """
-    context.obj = Context(run_dir, file, settings)
+    context.obj = Context(run_dir, file, overrides_of(settings))
 
 
 for verb in VERBS:

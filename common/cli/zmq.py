@@ -18,7 +18,7 @@ def command(context: click.Context, run_dir: Path | None) -> None:
 
     Example: zmq tap book/ fill
     """
-    context.obj = Context(run_dir, None, ())
+    context.obj = Context(run_dir, None, {})
 
 
 for verb in (zmq_tap.command, zmq_list.command, zmq_ps.command):

@@ -33,7 +33,7 @@ def command(context: Context, as_json: bool) -> None:
 
     Example: zmq ps
     """
-    beats = listen(RunDir(context.load().run_dir))
+    beats = listen(context.find())
     if not beats:
         raise Failure("no process of this run directory says anything", ExitCode.NOT_RUNNING)
     if as_json:

@@ -12,7 +12,6 @@ import msgspec
 
 from common import clock
 from common.bus.frames import REPLY_ECHO, REQUEST_ECHO
-from common.bus.run_dir import RunDir
 from common.bus.tap import Heard, Tap
 from common.cli.context import Context
 from common.cli.tap_text import words
@@ -44,7 +43,7 @@ def command(
     """
     prefixes = [_prefix(pattern) for pattern in patterns] or [""]
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
-    run_dir = RunDir(context.load().run_dir)
+    run_dir = context.find()
     if not any(run_dir.living(process) for process in PROCESSES):
         click.echo(f"zmq tap: nothing runs in {run_dir.root} yet; waiting for it", err=True)
     with Tap(run_dir, prefixes) as tap:

@@ -179,6 +179,39 @@ def test_without_a_key_it_is_latched_and_the_missing_setting_named(run_dir: Path
     assert Latch(RunDir(run_dir)).reason() == "emergency stop"
 
 
+def test_a_mistake_elsewhere_in_the_file_does_not_keep_it_from_cancelling(place: Place) -> None:
+    place.rest(2)
+    file = place.run_dir / "trader.toml"
+    file.write_text("[limits]\norder_qtty = 5\n")
+    try:
+        done = place.say("halt")
+    finally:
+        file.unlink()
+    assert done.exit_code == ExitCode.OK, done.stderr
+    assert "warning: limits.order_qtty" in done.stderr
+    assert place.resting() == []
+
+
+@pytest.mark.parametrize("text", ["[exchange\n", "[exchange]\nsubacount = 1\n", "[exchang]\nsubaccount = 1\n"])
+def test_where_the_file_hides_the_exchange_it_is_latched_and_the_mistake_named(run_dir: Path, text: str) -> None:
+    (run_dir / "trader.toml").write_text(text)
+    done = invoke(run_dir, "halt")
+    assert done.exit_code == ExitCode.CONFIGURATION
+    assert "HALTED is latched, but this command can cancel nothing itself: " in done.stderr
+    assert "repair this and say `trader halt` again" in done.stderr
+    assert "trader.toml" in done.stderr
+    assert Latch(RunDir(run_dir)).reason() == "emergency stop"
+
+
+def test_another_account_than_the_group_traded_on_is_not_what_is_cancelled(run_dir: Path) -> None:
+    RunDir(run_dir).prepare()
+    RunDir(run_dir).claim("demo, subaccount 0")
+    done = invoke(run_dir, "halt")
+    assert done.exit_code == ExitCode.CONFIGURATION
+    assert "its journals are of demo, subaccount 0" in done.stderr
+    assert Latch(RunDir(run_dir)).reason() == "emergency stop"
+
+
 def test_where_no_group_ever_ran_there_is_nothing_to_halt(run_dir: Path) -> None:
     done = invoke(run_dir / "nowhere", "halt")
     assert done.exit_code == ExitCode.NOT_RUNNING

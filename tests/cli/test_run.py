@@ -62,6 +62,36 @@ def test_group_starts_is_ready_says_where_to_look_and_stops(group: Group) -> Non
     assert call(TRADER, "--run-dir", group.run_dir, "status").returncode == 3
 
 
+def test_second_start_waits_for_ready_too_and_refuses_what_would_change_nothing(living: Group, tmp_path: Path) -> None:
+    again = call(RUN, "--run-dir", living.run_dir, "--detach")
+    assert (again.returncode, "State: READY" in again.stdout) == (0, True)
+    file = tmp_path / "mine.toml"
+    file.write_text("")
+    for words in (["--scenario", "dense"], ["--config", file], ["--scenario", "dense", "--detach"]):
+        refused = call(RUN, "--run-dir", living.run_dir, *words)
+        assert refused.returncode == 2
+        assert f"already runs in {living.run_dir}, and {words[0]} would change nothing" in refused.stderr
+    living.must("halt", "--reason", "drill")
+    again = call(RUN, "--run-dir", living.run_dir, "--detach")
+    assert (again.returncode, "`trader clear-halt` ends it" in again.stderr) == (6, True)
+    living.must("clear-halt", "--reason", "drill is over")
+    living.must("start")
+
+
+def test_group_is_stopped_whatever_its_settings_say(group: Group) -> None:
+    group.start("quiet")
+    (group.run_dir / "trader.toml").write_text("[limits\n")
+    done = call(RUN, "--run-dir", group.run_dir, "--stop")
+    assert (done.returncode, done.stdout) == (0, "Stopped.\n")
+    assert f"warning: configuration file {group.run_dir}/trader.toml" in done.stderr
+    assert call(RUN, "--run-dir", group.run_dir, "--detach").returncode == 78
+
+
+def test_supervisord_finds_nothing_critical_but_that_its_socket_has_no_password(living: Group) -> None:
+    said = (living.run_dir / "logs" / "supervisord.log").read_text().splitlines()
+    assert [line for line in said if " CRIT " in line and "unix" not in line] == []
+
+
 def test_run_directory_is_for_its_owner_only_and_its_logs_hold_no_key(living: Group) -> None:
     for path in (living.run_dir, *living.run_dir.rglob("*")):
         assert stat.S_IMODE(path.lstat().st_mode) & 0o077 == 0, path

@@ -49,6 +49,16 @@ def test_version_names_the_trader() -> None:
     assert say("version").startswith("trader2 ")
 
 
+@pytest.mark.parametrize("scenario", ["nowhere", "nowhere.toml"])
+def test_scenario_that_does_not_exist_is_refused(
+    run_dir: Path, scenario: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_dir / "trader.toml").write_text(f'[paper]\nscenario = "{scenario}"\n')
+    for verb in ("config", "doctor"):
+        assert program.run(trader.command, ["--run-dir", str(run_dir), verb], "trader") == ExitCode.CONFIGURATION
+        assert f"trader: paper.scenario ({run_dir}/trader.toml): scenario '" in capsys.readouterr().err
+
+
 def test_reset_without_a_paper_environment_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--set", "exchange.environment=demo", "paper", "reset"]
     assert program.run(trader.command, arguments, "trader") == ExitCode.REFUSED

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from common.bus.latch import Latch
+from common.bus.run_dir import RunDir
 from common.cli import bus_client, program, status, trader
 from common.cli.bus_client import ServiceFacts, StateFacts, StatusFacts
 from common.cli.readiness import judge
@@ -22,6 +24,23 @@ VERBS = [
 def test_verb_where_nothing_runs_is_exit_3(words: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(trader.command, ["--run-dir", str(run_dir), *words], "trader") == ExitCode.NOT_RUNNING
     assert "does not run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_verb_asks_the_group_whatever_its_settings_say(
+    words: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_dir / "trader.toml").write_text("[limits]\norder_qtty = 5\n")
+    assert program.run(trader.command, ["--run-dir", str(run_dir), *words], "trader") == ExitCode.NOT_RUNNING
+    said = capsys.readouterr().err
+    assert f"warning: limits.order_qtty ({run_dir}/trader.toml): there is no such setting" in said
+    assert "does not run" in said
+
+
+def test_status_names_the_latch_where_nobody_tells_the_state(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Latch(RunDir(run_dir)).halt("drill")
+    assert program.run(trader.command, ["--run-dir", str(run_dir), "status"], "trader") == ExitCode.NOT_RUNNING
+    assert capsys.readouterr().err == "trader: status does not run\nHALTED is latched: drill\n"
 
 
 def test_doctor_where_nothing_runs_says_what_is_missing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

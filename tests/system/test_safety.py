@@ -16,13 +16,13 @@ import pytest
 
 from common.bus.latch import Latch
 from common.bus.run_dir import RunDir
-from common.cli.supervision import open_pid
+from common.cli.supervision import open_pid, refusals
 from common.errors import ExitCode
 from common.log.format import HEADER_BYTES
 from common.messages import Order
 from common.registry import PROCESSES
 from tests.probe import running
-from tests.system.group import RUN, Group, call, is_ready, let_trade, write_settings
+from tests.system.group import RUN, ZMQ, Group, call, is_ready, let_trade, write_settings
 from tests.system.truth import assert_equal_at_rest
 from tests.waiting import wait_for
 
@@ -95,6 +95,53 @@ def test_halt_cancels_and_proves_by_itself_while_execution_is_stopped(group: Gro
         assert resting(group) == []
         assert latch(group).reason() == "drill"
     trade_again(group)
+
+
+@contextmanager
+def broken_settings(group: Group) -> Iterator[None]:
+    """Have a setting misspelt in the run directory's file, for as long as the block lasts."""
+    write_settings(group.run_dir, {**SETTINGS, "limits.order_qtty": 5})
+    try:
+        yield
+    finally:
+        write_settings(group.run_dir, SETTINGS)
+
+
+def test_halt_latches_and_cancels_whatever_the_settings_have_come_to_be(group: Group) -> None:
+    with broken_settings(group):
+        done = group.trader("halt", "--reason", "drill")
+        assert done.returncode == 0, done.stderr
+        assert "warning: limits.order_qtty" in done.stderr
+        assert "asking" not in done.stderr  # the coordinator proved it
+        assert resting(group) == []
+        assert latch(group).reason() == "drill"
+        assert "HALTED" in group.must("status")
+        trade_again(group)
+        group.must("pause")
+        group.must("resume")
+        assert call(ZMQ, "--run-dir", group.run_dir, "ps").returncode == 0
+        assert group.trader("config").returncode == ExitCode.CONFIGURATION
+        group.wait_ready()
+        wait_for(lambda: resting(group), 120.0)
+        with stopped(group, "execution"):
+            done = group.trader("halt", "--reason", "drill")
+            assert done.returncode == 0, done.stderr
+            assert "asking the exchange itself" in done.stderr
+            assert resting(group) == []
+        trade_again(group)
+
+
+def test_process_that_refuses_its_settings_is_named_with_how_it_is_started_again(group: Group) -> None:
+    with broken_settings(group):
+        group.kill("feed")
+        wait_for(lambda: refusals(group.supervisor), 30.0)
+        for said in (group.must("status"), group.trader("status", "--check").stdout):
+            assert "feed refuses to start: limits.order_qtty" in said
+            assert f"-c {group.supervisor.config_file} start trader:feed" in said
+    assert "feed refuses to start: limits.order_qtty" in group.trader("doctor").stdout
+    group.supervisor.start_process("feed")
+    group.wait_ready()
+    assert "refuses" not in group.must("status")
 
 
 def owners(group: Group) -> dict[str, int]:
