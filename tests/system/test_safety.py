@@ -131,19 +131,6 @@ def test_halt_latches_and_cancels_whatever_the_settings_have_come_to_be(group: G
         trade_again(group)
 
 
-def test_process_that_refuses_its_settings_is_named_with_how_it_is_started_again(group: Group) -> None:
-    with broken_settings(group):
-        group.kill("feed")
-        wait_for(lambda: refusals(group.supervisor), 30.0)
-        for said in (group.must("status"), group.trader("status", "--check").stdout):
-            assert "feed refuses to start: limits.order_qtty" in said
-            assert f"-c {group.supervisor.config_file} start trader:feed" in said
-    assert "feed refuses to start: limits.order_qtty" in group.trader("doctor").stdout
-    group.supervisor.start_process("feed")
-    group.wait_ready()
-    assert "refuses" not in group.must("status")
-
-
 def owners(group: Group) -> dict[str, int]:
     """Return who holds each role's lock, asserting that it lives."""
     locks = RunDir(group.run_dir).locks
@@ -252,3 +239,16 @@ def test_damaged_journal_keeps_its_process_down_and_says_what_to_do(group: Group
     group.supervisor.start_process("execution")
     group.wait_ready()
     assert_equal_at_rest(group)
+
+
+def test_process_that_refuses_its_settings_is_named_with_how_it_is_started_again(group: Group) -> None:
+    with broken_settings(group):
+        group.kill("feed")
+        wait_for(lambda: refusals(group.supervisor), 30.0)
+        for said in (group.must("status"), group.trader("status", "--check").stdout):
+            assert "feed refuses to start: limits.order_qtty" in said
+            assert f"-c {group.supervisor.config_file} start trader:feed" in said
+    assert "feed refuses to start: limits.order_qtty" in group.trader("doctor").stdout
+    group.supervisor.start_process("feed")
+    group.wait_ready()
+    assert "refuses" not in group.must("status")
