@@ -226,6 +226,6 @@ def test_halt_works_without_the_coordinator(group: Group) -> None:
 
 
 def test_no_order_of_ours_was_ever_unknown_to_our_journal(group: Group) -> None:
+    _, account, _ = group.ledger()  # before the events: it trades on, and tells of an order before it leaves
     known = {order.client_order_id for order in group.events("execution", "order", Order)}
-    _, account, _ = group.ledger()
     assert {order.client_order_id for order in account.orders} <= known

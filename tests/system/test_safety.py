@@ -194,8 +194,8 @@ def test_full_disk_ends_execution_before_an_order_leaves_and_it_recovers_with_ro
     assert [(line["process"], "File too large" in str(line["error"])) for line in crashed] == [("execution", True)]
     assert latch(group).reason() == ""
     assert_equal_at_rest(group)
+    _, account, _ = group.ledger()  # before the events: it trades on, and tells of an order before it leaves
     known = {order.client_order_id for order in group.events("execution", "order", Order)}
-    _, account, _ = group.ledger()
     assert {order.client_order_id for order in account.orders} <= known
 
 
