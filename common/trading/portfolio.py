@@ -1,7 +1,8 @@
 """What the ledger is worth now, and how it is published: at the mark (the mid), and closed at the touch with fees paid.
 
 Where nobody quotes a position has no value: None. A sum over positions cannot leave one out, so there it counts at the
-last price that was known, and at its cost until there is one: a book that empties at the close is no loss.
+last price that was known, and at its cost until there is one: a book that empties at the close is no loss. What the
+other side quotes is news of that price, too: where only offers at 2 cents are left, nobody pays more, and a loss shows.
 """
 
 from __future__ import annotations
@@ -78,10 +79,11 @@ class Marks:
     def note(self, ticker: str, quote: Quote) -> None:
         """Take a market's new touch."""
         self._quotes[ticker] = quote
-        last = self._last.setdefault(ticker, _LastKnown())
-        last.mark_e4 = _first_known(mark_of(quote), last.mark_e4)
-        last.best_bid_e4 = _first_known(quote.best_bid_e4, last.best_bid_e4)
-        last.best_ask_e4 = _first_known(quote.best_ask_e4, last.best_ask_e4)
+        last, bid_e4, ask_e4 = self._last.setdefault(ticker, _LastKnown()), quote.best_bid_e4, quote.best_ask_e4
+        mark_e4 = mark_of(quote)
+        last.mark_e4 = _within(last.mark_e4, bid_e4, ask_e4) if mark_e4 is None else mark_e4
+        last.best_bid_e4 = _within(last.best_bid_e4, None, ask_e4) if bid_e4 is None else bid_e4
+        last.best_ask_e4 = _within(last.best_ask_e4, bid_e4, None) if ask_e4 is None else ask_e4
 
     def silence(self, ticker: str) -> None:
         """Stop quoting a market whose book cannot be used; what was last known stays."""
@@ -121,6 +123,9 @@ class Marks:
             quote = self._quotes[holding.ticker]._replace(best_bid_e4=last.best_bid_e4, best_ask_e4=last.best_ask_e4)
             liquidation_e6 = liquidation_usd_e6(holding.position_e2, quote)
         cost_e6 = holding.cost_usd_e6
+        if last is not None:  # bought before anybody bid
+            offered_e4 = last.best_ask_e4 if holding.position_e2 > 0 else last.best_bid_e4
+            cost_e6 = cost_e6 if offered_e4 is None else min(cost_e6, marked_usd_e6(holding.position_e2, offered_e4))
         return (
             cost_e6 if marked_e6 is None else marked_e6,
             cost_e6 if liquidation_e6 is None else liquidation_e6,
@@ -176,5 +181,10 @@ def account_message(ledger: Ledger, marks: Marks, shard: int, stream_up: bool) -
     )
 
 
-def _first_known(new: int | None, old: int | None) -> int | None:
-    return old if new is None else new
+def _within(price_e4: int | None, least_e4: int | None, most_e4: int | None) -> int | None:
+    """Return a price that was known, moved as far as the side that quotes now says that it moved."""
+    if price_e4 is None:
+        return None
+    if least_e4 is not None and price_e4 < least_e4:
+        return least_e4
+    return most_e4 if most_e4 is not None and price_e4 > most_e4 else price_e4

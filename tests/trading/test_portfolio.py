@@ -84,6 +84,29 @@ def test_account_keeps_the_last_known_value_when_the_book_empties():
     assert position_message(ledger.holdings["M"], marks).liquidation_usd_e6 is None
 
 
+@pytest.mark.parametrize(
+    ("side", "quotes", "value_e6", "liquidation_e6"),
+    [
+        ("bid", [Quote(4400, 4800), Quote(None, 200)], 200_000, 200_000 - 13_720),
+        ("ask", [Quote(4400, 4800), Quote(9800, None)], 200_000, 200_000 - 13_720),
+        ("bid", [Quote(None, 200)], 200_000, 200_000),
+        ("ask", [Quote(9800, None)], 200_000, 200_000),
+        ("bid", [Quote(None, 200), Quote(4400, None)], 4_000_000, 4_400_000 - 172_480),
+        ("bid", [Quote(4400, 4800), Quote(None, 200), Quote(None, 4700)], 200_000, 200_000 - 13_720),
+        ("bid", [Quote(4400, 4800), Quote(9000, None)], 9_000_000, 9_000_000 - 63_000),
+    ],
+)
+def test_what_nobody_bids_for_is_worth_no_more_than_what_it_is_offered_for(side, quotes, value_e6, liquidation_e6):
+    ledger, marks = ledger_with(side, 4000 if side == "bid" else 6000), Marks()
+    for quote in quotes:
+        marks.note("M", quote)
+    for _ in range(2):
+        account = account_message(ledger, marks, 0, True)
+        assert account.value_usd_e6 - account.cash_usd_e6 == value_e6
+        assert account.liquidation_usd_e6 - account.cash_usd_e6 == liquidation_e6
+        marks.silence("M")
+
+
 def test_forgotten_market_counts_at_cost_again():
     ledger, marks = ledger_with(), Marks()
     marks.note("M", Quote(4400, 4800))
