@@ -98,6 +98,7 @@ class Sync:
         self.next_limits_ns = 0
         self.limits_retry_ns = LIMITS_RETRY_NS
         self.since_wall_ns = 0
+        self.shards: frozenset[int] = frozenset()  # that the last complete round told of
         self.number = 0
         self.seen: tuple[Difference, ...] = ()  # in the last complete round
         self.last_round: Reconciliation | None = None
@@ -258,8 +259,8 @@ class Sync:
 
     def _look_back_wall_ns(self) -> int:
         """Return from when on a round reads: books that are about to begin must tell what their opening contains."""
-        accounts = self.ours.accounts.values()
-        if accounts and all(account.known for account in accounts):
+        begun = {shard for shard, account in self.ours.accounts.items() if account.known}
+        if begun and self.shards <= begun:
             return self.since_wall_ns
         return min(self.since_wall_ns, self.now.wall_ns - FIRST_LOOK_BACK_NS)
 
@@ -297,6 +298,7 @@ class Sync:
             self.next_round_ns = min(self.next_round_ns, self.now.mono_ns + CONFIRM_AFTER_NS)
         self.seen = found
         self.since_wall_ns = picture.sent_wall_ns - OVERLAP_NS
+        self.shards = frozenset(picture.cash_usd_e6)
         self.counts["differences"] += len(found)
         # A round tells either of what a second read confirms, or of what is new; what is new today is confirmed next.
         self.last_complete = self._publish(

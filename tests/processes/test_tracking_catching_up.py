@@ -6,10 +6,12 @@ import pytest
 
 from common.messages import Account, Book, Difference, External, Position, ReadPosition, Reconciliation, Settlement
 from common.paper.model import MarketAction
+from common.settings import Settings, SyncSettings
+from common.units import CENT_RANGES
 from processes.sync import Sync
 from processes.tracking import Tracking
 from tests.paper.rest import CENT
-from tests.processes.kit import lose
+from tests.processes.kit import Stage, lose
 from tests.processes.tracking_desk import Desk
 
 
@@ -215,3 +217,26 @@ def test_a_book_that_comes_before_its_market_is_a_mark_as_soon_as_both_are_there
     desk.stage.pass_time(2)
     assert desk.tracking.last(Position, CENT).mark_e4 == 1_050
     assert desk.tracking.last(Account).unvalued_usd_e6 == 0
+
+
+def test_the_books_of_a_shard_that_begin_a_round_later_know_all_that_their_opening_contains() -> None:
+    stage, ticker = Stage(shards=2), "KXRAIN-26SEP21-T9"
+    stage.paper.add_market(ticker, CENT_RANGES, shard=1)
+    stage.quote(ticker)
+    stage.trade(ticker, "bid", "10.00", "0.5500", exchange_index=1)
+    stage.pass_time(120)
+    settings = Settings(sync=SyncSettings(corrections=False))
+    stage.run_core("sync", Sync(), settings)
+    stage.pass_time(2)
+    core = stage.run_core("tracking", Tracking(), settings).core
+    assert isinstance(core, Tracking)
+    stage.pass_time(0.5)
+    stage.trade(ticker, "bid", "1.00", "0.5500", exchange_index=1)  # the round that holds it opens shard 0 alone
+    stage.until(lambda: core.books.ledger.is_open(0))
+    assert not core.books.ledger.is_open(1)
+    stage.until(lambda: core.books.ledger.is_open(1))
+    stage.kill("sync")
+    stage.run_core("sync", Sync(), settings)
+    stage.pass_time(60)
+    assert core.books.position_e2(ticker) == stage.positions()[ticker] == 1_100
+    assert core.books.ledger.account(1).cash_usd_e6 == stage.cash_e6(1)
