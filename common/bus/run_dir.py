@@ -99,7 +99,8 @@ class RunDir:
         would be foreign: raise `ConfigError` rather than guess. To be asked for before a journal is begun.
         """
         path = self.journals / "id"
-        if not path.exists() and any(self.journals.glob("*.log")):
+        # In this order: another process that begins its journal just now has made the id before.
+        if any(self.journals.glob("*.log")) and not path.exists():
             raise ConfigError(f"{path}: is missing, and with it the beginning of our orders' names; {BEGIN_ANEW}")
         self._keep_first(path, secrets.token_hex(4).encode())
         found = path.read_bytes()

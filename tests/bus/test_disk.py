@@ -127,6 +127,24 @@ def test_journal_id_is_made_once(tmp_path: Path) -> None:
     assert [path.name for path in run_dir.journals.iterdir()] == ["id"]
 
 
+def test_journal_that_another_process_begins_between_two_looks_is_not_one_without_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, looked = prepared(tmp_path), Path.exists
+
+    def look(path: Path) -> bool:
+        found = looked(path)
+        if path.name == "id":
+            monkeypatch.undo()
+            other = RunDir(run_dir.root)
+            other.journal_id()
+            Journal(other.journal("tracking")).close()
+        return found
+
+    monkeypatch.setattr(Path, "exists", look)
+    assert run_dir.journal_id() == RunDir(run_dir.root).journal_id()
+
+
 def test_latch_keeps_the_first_reason_until_it_is_cleared(tmp_path: Path) -> None:
     latch = Latch(prepared(tmp_path))
     latch.arm()
