@@ -71,6 +71,7 @@ class BookKeeper:
         kept = self.books[ticker]
         kept.book.mark_stale(reason)
         kept.audit_trail = None
+        kept.crossed_mono_ns = None  # a snapshot that is crossed as well is given its time, too
         kept.ask_ns = 0
         self._stale[ticker] = self.changed[ticker] = None
 

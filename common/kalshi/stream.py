@@ -222,7 +222,6 @@ class Stream:
 
     async def _pause(self, pause_s: float) -> bool:
         """Wait before the next try; say whether it was cut short."""
-        self._hurry.clear()
         try:
             async with asyncio.timeout(pause_s):
                 await self._hurry.wait()
@@ -233,6 +232,7 @@ class Stream:
     async def _one_connection(self) -> tuple[StreamDown, bool]:
         """Live through one connection; return how it ended, and whether it was ever of use."""
         self._number += 1
+        self._hurry.clear()  # who says from here on that the exchange is back ends the pause after this try
         connection = _Connection(self._number, self._settings, self._opened, self._emit, self._read)
         try:
             async with asyncio.timeout(2 * self._settings.connect_s):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from common.clock import NS_PER_S
 from common.kalshi.book_keeper import CROSSED_MAX_NS, BookKeeper
 from common.kalshi.types import BookDelta, BookSnapshot
@@ -35,3 +37,18 @@ def test_a_book_that_stays_crossed_is_asked_for_anew_although_news_of_it_goes_on
     keeper.apply(BookSnapshot(1, 7, "T", ((4_000, 100),), ((4_900, 100),), None, None), 6 * NS_PER_S, 0)
     keeper.find_crossed(60 * NS_PER_S)
     assert keeper.message("T", "", 0.0).fresh
+
+
+def test_a_snapshot_that_is_crossed_as_well_is_given_its_time_before_the_next_is_asked_for() -> None:
+    keeper, asked_ns = BookKeeper(), []
+    keeper.watch("T", 0)
+    for tick in range(21):
+        now_ns = tick * NS_PER_S // 2
+        keeper.find_crossed(now_ns)
+        if tick == 0 or keeper.due_snapshots(now_ns):
+            asked_ns.append(now_ns)
+            crossed = BookSnapshot(1, len(asked_ns), "T", ((5_000, 100),), ((4_900, 100),), None, None)
+            keeper.apply(crossed, now_ns, 0)
+    gaps_ns = [later - earlier for earlier, later in pairwise(asked_ns)]
+    assert gaps_ns
+    assert min(gaps_ns) > CROSSED_MAX_NS

@@ -313,6 +313,24 @@ def test_a_reset_without_a_connection_ends_the_pause_between_two_tries() -> None
     assert [type(event) for event in run(scenario())][:2] == [StreamDown, StreamUp]
 
 
+def test_a_reset_while_a_try_hangs_ends_the_pause_after_it() -> None:
+    async def refuse_once(connection: Connection) -> None:
+        if not watched[0].events:
+            watched[0].stream.reset("it is back")  # told once, and here while nothing answers the handshake yet
+            return
+        await accept(connection)
+        await obey(connection)
+
+    watched: list[Watched] = []
+
+    async def scenario() -> list[StreamEvent]:
+        async with serving(refuse_once) as server:
+            watched.append(Watched(server, StreamSettings(connect_s=5.0, backoff_first_s=600.0)))
+            return await watched[0].until(lambda events: count(events, StreamUp) == 1)
+
+    assert [type(event) for event in run(scenario())][:2] == [StreamDown, StreamUp]
+
+
 def test_what_the_callback_raises_comes_out_of_run() -> None:
     async def greet(connection: Connection) -> None:
         await accept(connection)
