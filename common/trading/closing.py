@@ -41,6 +41,7 @@ class Closing:
         self.place = place
         self.result = ClosingResult()
         self._barren_slices = 0
+        self.in_vain: set[str] = set()  # markets whose last closing order came to nothing: the others come first
 
     def talk(self) -> Talk:
         """Run the rounds."""
@@ -71,6 +72,7 @@ class Closing:
         return self.world.sellable()
 
     def _close_some(self) -> Talk:
+        yield Until(lambda: bool(self._chosen()), SETTLE_NS)  # a gap makes every book stale for a moment
         chosen = self._chosen()
         if not chosen:
             self.result.failure = "no position can be sold now"
@@ -90,6 +92,9 @@ class Closing:
         self.result.orders += len(replies)
         done = [reply for reply in replies if isinstance(reply, ActionReply) and reply.outcome is Outcome.DONE]
         closed_e2 = sum(reply.filled_e2 for reply in done)
+        for place, reply in zip(places, replies, strict=True):
+            came_to_nothing = not (isinstance(reply, ActionReply) and reply.filled_e2)
+            (self.in_vain.add if came_to_nothing else self.in_vain.discard)(place.ticker)
         self.result.closed_e2 += closed_e2
         self._barren_slices = 0 if closed_e2 else self._barren_slices + 1
 
@@ -97,8 +102,7 @@ class Closing:
         before_ns = {shard: row.last_reconciliation_ns for shard, row in self.world.accounts.items()}
         reply = yield Call(owner="sync", request=SyncNow(reason=self.purpose.value), timeout_ns=SYNC_NS)
         if not isinstance(reply, Done) or not reply.success:
-            self.result.failure = reply.detail if isinstance(reply, Done) else "sync does not answer"
-            return
+            return  # the next round tries again, with what tracking says is held
         yield Until(
             lambda: any(
                 row.last_reconciliation_ns > before_ns.get(shard, 0) for shard, row in self.world.accounts.items()
@@ -120,7 +124,7 @@ class CashClosing(Closing):
 
     def _chosen(self) -> list[str]:
         expected_usd_e6, chosen = self.world.cash_usd_e6() or 0, []
-        for ticker in self.world.sellable():
+        for ticker in sorted(self.world.sellable(), key=self.in_vain.__contains__):
             if expected_usd_e6 >= self.wanted_usd_e6:
                 break
             chosen.append(ticker)

@@ -125,9 +125,8 @@ class Commands:
         trader.standing.pop(CauseKind.OPERATOR, None)
         trader.clear_errors()  # whoever says it has looked: what is still wrong shows again
         self._end_hold()
-        if command.verb == "start":
-            trader.memory.facts.tries = 0
-        else:
+        trader.memory.facts.tries = 0
+        if command.verb == "resume":
             trader.standing.pop(CauseKind.UNEXPLAINED_CASH, None)
             trader.memory.facts.unexplained_usd_e6 = 0
         kept = self._intend(Intent.RUN, command.reason)
@@ -164,7 +163,8 @@ class Commands:
 
     def _is_empty(self) -> bool:
         """Say whether nothing of ours rests, nor is on its way."""
-        return not self.trader.desk.in_flight and not any(self.trader.world.own_orders())
+        world = self.trader.world
+        return "execution" in world.alive and not self.trader.desk.in_flight and not any(world.own_orders())
 
     def _flatten(self, command: Command, token: str) -> list[Effect]:
         """Pause and close everything that can be closed; done when it is."""
@@ -198,7 +198,7 @@ class Commands:
         """Do what a hold still owes: begin the flatten, end the stop."""
         trader = self.trader
         self.calibrates_held = False
-        if self.flatten_wanted and self._is_empty():
+        if self.flatten_wanted and not trader.desk.in_flight:  # the closing itself cancels, and waits for a while
             self.flatten_wanted = False
             held = trader.world.positions
             self.closing = Closing(

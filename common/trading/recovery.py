@@ -26,6 +26,7 @@ class Recovery:
         self.trader = trader
         self.closing: CashClosing | None = None
         self.hit_bound = False
+        self.in_vain: set[str] = set()
         self._unsold: set[str] = set()  # could be sold when we gave up, and was not
 
     @property
@@ -74,6 +75,8 @@ class Recovery:
         trader = self.trader
         wanted_usd_e6 = self.minimum_usd_e6 * TARGET_PERCENT // 100
         self.closing = CashClosing(trader.world, wanted_usd_e6, trader.desk.closing_order)
+        self.in_vain &= set(trader.world.positions)
+        self.closing.in_vain = self.in_vain
         trader.conversation = Conversation("cash recovery", self.closing.talk(), trader.request_id)
         return trader.conversation.begin(trader.now)
 
