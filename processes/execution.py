@@ -264,7 +264,7 @@ class Execution:
             case SubjectStale():
                 self._forget(message)
             case EventsLost():
-                self.news.suspect_all()
+                self.news.note_lost(message)
                 lost = message.last - message.first + 1
                 return [Log(level="error", event="events_lost", fields={"topic": message.topic, "events": lost})]
         return []

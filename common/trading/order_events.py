@@ -54,6 +54,9 @@ class AnswerMissing(_Event, frozen=True, kw_only=True):
     signed_wall_ns: int
 
 
+LOST = "lost"  # as a fill's id: those whose events are gone; the positions contain them
+
+
 class FillApplied(_Event, frozen=True, kw_only=True):
     """A fill of this order was applied to our positions, under this event number."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.clock import NS_PER_S
-from common.effects import Die, Effect, Follow
+from common.effects import Die, Effect, EventsLost, Follow
 from common.messages import AccountOrder, Fill, LookupReply, ReadOrder, Reconciliation
 from common.trading.evidence import evidence_of_lookup, evidence_of_read, evidence_of_stream
 from common.trading.lookups import Lookups
-from common.trading.order_events import ExpiryPassed, FillApplied, MarketFinalised
+from common.trading.order_events import LOST, ExpiryPassed, FillApplied, MarketFinalised
 from common.trading.orders import OrderRecord
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class OrderNews:
     def __init__(self, executor: Executor, lookups: Lookups) -> None:
         self.executor = executor
         self.lookups = lookups
+        self._fills_lost_until = 0  # the number of the last `fill` event that nobody has any more
         self._hear_again_ns: dict[str, int] = {}  # orders that lack fills -> when to hear the fills again
 
     def on_fill(self, fill: Fill) -> list[Effect]:
@@ -96,6 +97,12 @@ class OrderNews:
             if order.client_order_id not in listed and is_old:
                 self.lookups.suspect(order)
 
+    def note_lost(self, lost: EventsLost) -> None:
+        """Take note that news were lost; fills among them will never be heard."""
+        if lost.topic == "fill":
+            self._fills_lost_until = max(self._fills_lost_until, lost.last)
+        self.suspect_all()
+
     def suspect_all(self) -> None:
         """Ask about every live order: news of them were lost."""
         for order in self.executor.keeper.live.values():
@@ -122,7 +129,14 @@ class OrderNews:
         if not due:
             return []
         self._hear_again_ns |= {order.client_order_id: due_ns[order.client_order_id] for order in due}
-        return [Follow(topic="fill", after=min(order.fills_after for order in due))]
+        after, until = min(order.fills_after for order in due), self._fills_lost_until
+        effects: list[Effect] = []
+        for order in due:  # they were heard again since the loss, so what is still missing is among the lost
+            if order.final_filled_e2 is not None and order.fills_after < until and LOST not in order.fills:
+                missing_e2 = order.final_filled_e2 - order.filled_e2
+                event = FillApplied(fill_id=LOST, number=order.fills_after, qty_e2=missing_e2, order_id=order.order_id)
+                effects += self.executor.happen(order, event)
+        return effects or [Follow(topic="fill", after=after)]
 
     def _is_overdue(self, order: OrderRecord) -> bool:
         expires_ns = order.terms.expires_wall_ns

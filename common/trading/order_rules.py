@@ -11,6 +11,7 @@ import msgspec
 from common.errors import BrokenInvariant
 from common.messages import OrderState
 from common.trading.order_events import (
+    LOST,
     POST_ONLY_CROSS,
     Absent,
     Acknowledged,
@@ -133,7 +134,7 @@ def fill(order: OrderRecord, event: FillApplied) -> None:
 
 def fill_late(order: OrderRecord, event: FillApplied) -> None:
     """Accept nothing but a repetition: all of an ended order's fills were applied."""
-    if event.fill_id not in order.fills:
+    if event.fill_id not in order.fills and LOST not in order.fills:
         never(order, event)
 
 

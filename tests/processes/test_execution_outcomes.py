@@ -28,6 +28,7 @@ from tests.processes.execution_stage import (
     ack,
     book,
     cancel_ack,
+    exchange,
     fill,
     foreign,
     market,
@@ -35,6 +36,7 @@ from tests.processes.execution_stage import (
     position,
     report,
     row,
+    trader,
 )
 
 UNKNOWN = [408, 500, 502, 503, 504]
@@ -437,6 +439,27 @@ def test_news_that_were_lost_make_every_live_order_questionable() -> None:
     answer_lookup(stage, order, row(order, "executed", filled_e2=100))
     stage.give(fill(order, 100))
     assert state_of(order) is OrderState.FILLED
+
+
+@pytest.mark.parametrize("comes_after_all", [False, True])
+def test_an_order_whose_fills_nobody_has_any_more_ends_and_counts_once(comes_after_all: bool) -> None:
+    stage = opened()
+    order = stage.rest_one()
+    stage.start()
+    order = stage.core.keeper.live[order.client_order_id]
+    held, lost = position(100, last_fill_number=1), EventsLost(topic="fill", first=1, last=501)
+    stage.give(trader(), exchange(), market(), account(last_fill_number=1_501), held, lost)
+    answer_lookup(stage, order, row(order, "executed", filled_e2=100))
+    assert not order.is_ended
+    stage.live_on(10)
+    assert state_of(order) is OrderState.FILLED
+    stage.give(held)
+    assert stage.core.gate.exposure.market(TICKER).highest_e2 == 100
+    if comes_after_all:
+        stage.give(fill(order, 100))
+        assert order.filled_e2 == 100
+    stage.start()
+    assert order.client_order_id not in stage.core.keeper.live
 
 
 def test_a_fill_told_before_it_was_known_whose_it_is_is_heard_again() -> None:
