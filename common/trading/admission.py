@@ -52,6 +52,8 @@ from common.trading.limits import (
 )
 from common.trading.refusals import Refusal
 
+_FIRST = frozenset({Purpose.EXIT, Purpose.FLATTEN, Purpose.RECOVERY})
+
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An order that would be created, or the terms that a live one would be amended to."""
@@ -159,7 +161,7 @@ def _always(candidate: Candidate, scene: Scene, case: _Case) -> Iterator[Refusal
     yield check_live_in_market(scene.live_in_market)
     if case.is_reprice:
         yield scene.rate.check_reprice(candidate.ticker, scene.now.mono_ns)
-    yield scene.rate.check(scene.now.mono_ns)
+    yield scene.rate.check(scene.now.mono_ns, candidate.purpose in _FIRST)
 
 
 def _opening(candidate: Candidate, scene: Scene, limits: LimitSettings, case: _Case) -> Iterator[Refusal | None]:

@@ -175,6 +175,9 @@ def check_cash(reserved_usd_e6: int, cash_usd_e6: int | None) -> Refusal | None:
 # --- rates ---
 
 
+FIRST_NS = 3 * NS_PER_S  # the coordinator asks for an exit again after two
+
+
 class OrderRate:
     """How often we create and amend: a window of one second over all, and a pause per market between re-prices.
 
@@ -186,11 +189,18 @@ class OrderRate:
         self._reprice_interval_ns = limits.reprice_interval_ms * NS_PER_MS
         self._sent_ns: deque[int] = deque(maxlen=self._most)
         self._repriced_ns: dict[str, int] = {}
+        self._first_until_ns = 0  # an order of an exit rule, a flatten or a recovery was refused: the next is its
 
-    def check(self, now_mono_ns: int) -> Refusal | None:
-        """Refuse a create or an amend that would be one too many within a second."""
+    def check(self, now_mono_ns: int, goes_first: bool = False) -> Refusal | None:
+        """Refuse a create or an amend that would be one too many within a second, or whose turn is another's."""
         if len(self._sent_ns) < self._most or now_mono_ns - self._sent_ns[0] >= NS_PER_S:
-            return None
+            if goes_first:
+                self._first_until_ns = 0
+            if now_mono_ns >= self._first_until_ns:
+                return None
+            return Refusal(Code.RATE, "an order that closes a position goes first")
+        if goes_first:
+            self._first_until_ns = now_mono_ns + FIRST_NS
         return Refusal(Code.RATE, f"{self._most} creates and amends within the last second")
 
     def check_reprice(self, ticker: str, now_mono_ns: int) -> Refusal | None:

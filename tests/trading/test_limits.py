@@ -8,6 +8,7 @@ from common.clock import NS_PER_MS, NS_PER_S
 from common.messages import Book, Market, MarketMode, Pricing, Purpose
 from common.settings import LimitSettings
 from common.trading.limits import (
+    FIRST_NS,
     OrderRate,
     check_book,
     check_cash,
@@ -199,3 +200,22 @@ def test_one_reprice_per_second_and_market():
     rate.note_reprice("N", 1_500 * NS_PER_MS)
     rate.note_reprice("M", 1_500 * NS_PER_MS)
     assert rate.check_reprice("N", 1_600 * NS_PER_MS) is not None
+
+
+def test_an_order_that_closes_goes_before_the_next_that_does_not():
+    rate = OrderRate(LIMITS)
+    for _ in range(LIMITS.creates_and_amends_per_s):
+        rate.note(0)
+    assert rate.check(1, goes_first=True) is not None
+    assert rate.check(2 * NS_PER_S) is not None
+    assert rate.check(2 * NS_PER_S, goes_first=True) is None
+    assert rate.check(2 * NS_PER_S) is None
+
+
+def test_nobody_waits_for_ever_for_an_order_that_closes():
+    rate = OrderRate(LIMITS)
+    for _ in range(LIMITS.creates_and_amends_per_s):
+        rate.note(0)
+    assert rate.check(0, goes_first=True) is not None
+    assert rate.check(FIRST_NS - 1) is not None
+    assert rate.check(FIRST_NS) is None
