@@ -59,13 +59,15 @@ class Desk:
     def take(self, action: Action, token: str) -> list[Effect]:
         """Judge an action; send it to execution or answer why not."""
         refusal = self.refusal(action)
+        kept = self.trader.memory.reserve()  # a burst may want more numbers than are left
         request, action_id = (None, "") if refusal else self._request(action)
         verdict = self._verdict(
             token, action.ticker, refusal.code if refusal else "", refusal.reason if refusal else action.reason
         )
         verdict = msgspec.structs.replace(verdict, allowed=refusal is None, action_id=action_id)
         effects: list[Effect] = [
-            Publish(topic="verdict", key=action.ticker, message=verdict, origin_mono_ns=action.origin_mono_ns)
+            *kept,
+            Publish(topic="verdict", key=action.ticker, message=verdict, origin_mono_ns=action.origin_mono_ns),
         ]
         if refusal is not None:
             self.counts["refused"] += 1
@@ -73,6 +75,12 @@ class Desk:
             return [*effects, Answer(token=token, reply=reply)]
         assert request is not None
         return effects + self._send(request, action.ticker, token)
+
+    def close_market(self, ticker: str, seconds: int) -> None:
+        """Open nothing in a market for a while."""
+        now_ns = self.trader.now.mono_ns
+        self.closed_until_ns = {each: until for each, until in self.closed_until_ns.items() if until > now_ns}
+        self.closed_until_ns[ticker] = now_ns + seconds * NS_PER_S
 
     def _verdict(self, token: str, ticker: str, code: str, reason: str) -> Verdict:
         """Return the word that an action is not carried out."""

@@ -204,6 +204,7 @@ class Gate:
         assert market is not None
         if place.qty_e2 <= 0:
             return Refusal(Code.ORDER_SIZE, "an order of nothing")
+        self.touch(place.ticker)  # what time alone changes must be seen by the limits as by the check afterwards
         self.refresh()
         book = self._net_book(place.ticker)
         stale = check_book(book)

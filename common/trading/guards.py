@@ -71,12 +71,13 @@ class Guards:
             return
         now_ns, limits = trader.now.mono_ns, self.limits
         if self._count(order.ticker, now_ns) >= limits.market_rejects_per_min:
-            trader.desk.closed_until_ns[order.ticker] = now_ns + limits.market_off_s * NS_PER_S
+            trader.desk.close_market(order.ticker, limits.market_off_s)
         if self._count("", now_ns) >= limits.rejects_per_min:
             trader.set_timed_cause(CauseKind.LIMIT, "too many rejected orders", limits.rejects_pause_s)
 
     def _count(self, key: str, now_ns: int) -> int:
         """Count a reject and return how many there were in the last minute."""
+        self.rejects = {each: times for each, times in self.rejects.items() if now_ns - times[-1] < MINUTE_NS}
         times = self.rejects.setdefault(key, deque(maxlen=self.limits.rejects_per_min))
         times.append(now_ns)
         return sum(1 for at_ns in times if now_ns - at_ns < MINUTE_NS)
@@ -165,7 +166,7 @@ class Guards:
         """Begin the day, hold the daily limits, pause until the order groups that triggered are reset."""
         effects: list[Effect] = []
         day = trader.memory.facts.day
-        if day.begin(trader.now):
+        if trader.world.is_clock_right and day.begin(trader.now):
             effects.append(trader.memory.keep())
         passed = day.activity_refusal(self.limits)
         if passed:
@@ -175,6 +176,7 @@ class Guards:
         if resets:  # also those of a former life
             trader.set_timed_cause(CauseKind.LIMIT, "the order group was triggered", HOLD_S)
         for shard, due_ns in resets.items():
+            resets[shard] = due_ns = min(due_ns, trader.now.wall_ns + self.limits.group_pause_s * NS_PER_S)
             if trader.now.wall_ns >= due_ns and shard not in self._resets.values():
                 effects.append(self._reset(shard, trader))
         return effects

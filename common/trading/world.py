@@ -212,6 +212,12 @@ class World:
         worst = max(offsets, key=abs, default=0.0)
         return f"{worst / 1000:+.1f} s from the exchange's clock" if abs(worst) >= CLOCK_PAUSE_MS else ""
 
+    @property
+    def is_clock_right(self) -> bool:
+        """Say whether our clock was compared with the exchange's, and agrees."""
+        is_measured = any(row.clock_offset_ms is not None for row in self.exchanges.values())
+        return is_measured and not self._clock_off()
+
     def _no_market(self) -> str:
         return (
             "" if any(self.is_tradable(ticker) for ticker in self.markets) else "no tradable market with a fresh book"

@@ -167,10 +167,10 @@ def market(now: Now, ticker: str = TICKER, mode: MarketMode = MarketMode.TRADABL
     )  # fmt: skip
 
 
-def book(now: Now, ticker: str = TICKER, fresh: bool = True) -> Book:
+def book(now: Now, ticker: str = TICKER, fresh: bool = True, ask_e4: int = 5_000) -> Book:
     return Book(
         ticker=ticker, fresh=fresh, stale_reason="" if fresh else "a message of the stream is missing",
-        bids=((4_900, 1_000),), asks=((5_000, 1_000),), received_mono_ns=now.mono_ns,
+        bids=((4_900, 1_000),), asks=((ask_e4, 1_000),), received_mono_ns=now.mono_ns,
     )  # fmt: skip
 
 

@@ -37,11 +37,13 @@ from common.trading.day import DAY_NS
 from common.trading.memory import Memory
 from common.units import USD_ONE_E6
 from tests.processes.coordinator_stage import (
+    HOUR_NS,
     TICKER,
     Stage,
     account,
     answers,
     book,
+    exchange,
     market,
     published,
 )
@@ -641,3 +643,39 @@ def test_state_is_published_once_per_change() -> None:
     assert not published(stage.wait(5), "trader_state")
     assert isinstance(before[-1].causes, tuple)
     assert all(isinstance(cause, Cause) for cause in before[-1].causes)
+
+
+# --- the clock ---
+
+
+def test_the_day_goes_on_while_our_clock_is_wrong() -> None:
+    stage = Stage().ready(5_000 * USD_ONE_E6)
+    stage.wait(1)
+    right, day = stage.now, stage.core.memory.facts.day.number
+    stage.now = Now(right.mono_ns, right.wall_ns + DAY_NS)
+    stage.give(exchange(clock_offset_ms=DAY_NS / 1e6))
+    stage.wait(1)
+    assert stage.core.memory.facts.day.start_usd_e6 == 5_000 * USD_ONE_E6
+    assert stage.core.memory.facts.day.number == day
+    stage.give(exchange())  # a day later the clock is right
+    stage.wait(1)
+    assert stage.core.memory.facts.day.number == day + 1
+
+
+def test_a_group_is_reset_after_its_minute_although_the_clock_was_set_back() -> None:
+    stage = Stage().ready()
+    stage.give(Brake(shard=0, group_id="g", limit=100, triggered=True, triggers=1))
+    stage.now = Now(stage.now.mono_ns, stage.now.wall_ns - HOUR_NS)
+    stage.give(market(stage.now))
+    assert not stage.asked(stage.wait(55), GroupReset)
+    assert stage.asked(stage.wait(7), GroupReset)
+
+
+def test_rejects_of_markets_that_are_gone_are_forgotten() -> None:
+    stage = Stage().ready()
+    for number in range(500):
+        for _ in range(5):
+            stage.give(msgspec.structs.replace(rejected("insufficient_balance"), ticker=f"KXGONE-{number}"))
+        stage.wait(5)
+    assert 1 < len(stage.core.guards.rejects) <= 14  # a minute's, and all together
+    assert 1 < len(stage.core.desk.closed_until_ns) <= 61

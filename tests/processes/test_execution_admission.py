@@ -539,3 +539,20 @@ def test_calls_are_writes() -> None:
     stage.open_with_group()
     stage.rest_one()
     assert all(isinstance(call, RestCall) and call.write for call in stage.calls())
+
+
+def test_an_order_is_admitted_in_the_moment_in_which_it_becomes_certain_that_nothing_is_held() -> None:
+    stage = ExecutionStage()
+    stage.open_with_group()
+    order = stage.rest_one()
+    stage.give(
+        fill(order, 100), report(order, "executed", 100), position(100, last_fill_number=1), account(last_fill_number=1)
+    )
+    stage.wait(60, book(), decision())
+    stage.start()
+    world = (market(), market(OTHER), book(), book(OTHER), decision(), decision(OTHER))
+    stage.give(trader(), exchange(), *world, account(last_fill_number=1), stage.picture())
+    stage.live_on(6)
+    stage.said.clear()
+    stage.place(500)
+    assert only(stage.calls(ORDERS))
