@@ -306,4 +306,20 @@ MONEY_BUGS = (
         "A restart must not begin the day's loss limit anew.",
         ("processes/test_coordinator_guards.py::test_the_start_of_a_day_is_on_disk_at_once",),
     ),
+    Mutation(
+        "position without bids keeps its last bid",
+        "common/trading/portfolio.py",
+        "_within(last.best_bid_e4, None, ask_e4) if bid_e4",
+        "last.best_bid_e4 if bid_e4",
+        "Wrong prices: a loss limit that sees nothing until the payout.",
+        ("trading/test_portfolio.py",),
+    ),
+    Mutation(
+        "opening of a second shard is booked twice",
+        "processes/sync.py",
+        "        if begun and self.shards <= begun:\n",
+        "        if begun:\n",
+        "Nothing doubled: an opening contains the fills before it.",
+        ("processes/test_tracking_catching_up.py",),
+    ),
 )

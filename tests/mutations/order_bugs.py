@@ -404,4 +404,20 @@ ORDER_BUGS = (
         "The stream had told of the first amend; its answer then made a fact of a second one that was refused.",
         (f"{_OUTCOMES}::test_an_amend_waits_for_the_answer_to_the_one_before_whatever_the_stream_has_told",),
     ),
+    Mutation(
+        "order whose fills are gone lives for ever",
+        "common/trading/order_news.py",
+        "            if order.final_filled_e2 is not None and order.fills_after < until and LOST",
+        "            if order.final_filled_e2 is None and order.fills_after < until and LOST",
+        "States that never ended: a market stayed blocked after a long outage.",
+        ("processes/test_execution_outcomes.py",),
+    ),
+    Mutation(
+        "exit waits behind orders that re-price",
+        "common/trading/limits.py",
+        "            if now_mono_ns >= self._first_until_ns:\n",
+        "            if now_mono_ns >= 0:\n",
+        "A stop loss that never leaves.",
+        ("trading/test_limits.py",),
+    ),
 )

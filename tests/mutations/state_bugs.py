@@ -337,4 +337,28 @@ STATE_BUGS = (
         "Limits hold before the first order, not soon after it.",
         ("processes/test_coordinator_guards.py::test_a_loss_of_the_time_in_pause_is_seen_before_the_first_action",),
     ),
+    Mutation(
+        "flatten waits for an order whose end nobody can prove",
+        "common/trading/commands.py",
+        "        if self.flatten_wanted and not trader.desk.in_flight:",
+        "        if self.flatten_wanted and self._is_empty():",
+        "States that never ended: one lost answer kept every position open.",
+        ("processes/test_coordinator_closing.py",),
+    ),
+    Mutation(
+        "recovery closes the same position for ever",
+        "common/trading/closing.py",
+        "sorted(self.world.sellable(), key=self.in_vain.__contains__)",
+        "self.world.sellable()",
+        "States that never ended: what does not sell starves what would.",
+        ("processes/test_coordinator_closing.py",),
+    ),
+    Mutation(
+        "wrong clock begins the day anew",
+        "common/trading/guards.py",
+        "trader.world.is_clock_right and day.begin(trader.now)",
+        "day.begin(trader.now)",
+        "A loss limit must not be forgotten because a clock jumped.",
+        ("processes/test_coordinator_guards.py::test_the_day_goes_on_while_our_clock_is_wrong",),
+    ),
 )
