@@ -159,11 +159,12 @@ def _run(arguments: argparse.Namespace, log: Log) -> ExitCode:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the exchange; return the exit code."""
+    arguments = _arguments(argv)
     log = Log("exchange")
     logging.getLogger().addHandler(LibraryHandler(log))
     try:
         die_with_supervisor(os.environ)
-        return _run(_arguments(argv), log)
+        return _run(arguments, log)
     except ConfigError as error:
         print(f"exchange: {error}", file=sys.stderr)
         return ExitCode.CONFIGURATION

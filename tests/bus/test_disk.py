@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from common.bus.run_dir import RunDir
 from common.clock import Now
 from common.effects import Answered, Asked, Drained, Publish, Start, StreamFrame
 from common.errors import ConfigError, Failure, LogDamaged
+from common.logs import Log
 from common.messages import Done, Place, Pricing, Purpose, State
 from tests.bus.support import SILENT, activity, fill, full_disk
 
@@ -260,12 +263,14 @@ def test_life_that_spans_both_files_is_read_whole_and_a_new_life_alone(tmp_path:
 
 
 def test_input_log_that_cannot_be_written_ends_and_the_process_goes_on(tmp_path: Path) -> None:
-    log = InputLog(tmp_path / "i.log", SILENT)
+    lines = io.StringIO()
+    log = InputLog(tmp_path / "i.log", Log("toy", sink=lines))
     with full_disk():
         log.delivered(START, None, Now(1, 1))
         log.flush()
     log.delivered(START, None, Now(1, 1))
     log.close()
+    assert [json.loads(line)["event"] for line in lines.getvalue().splitlines()] == ["input_log_ended"]
 
 
 def test_every_kind_of_input_can_be_read_back() -> None:

@@ -64,7 +64,7 @@ def test_tap_without_patterns_shows_everything_and_ends_with_its_time(tmp_path: 
     with group(tmp_path) as toys:
         toys.start("feed", "feed").ready()
         toys.start("inference").ready()
-        shown = zmq(toys.path, "tap", "--json", "--timeout", "3")
+        shown = zmq(toys.path, "tap", "--json", "--timeout", "6")
         assert shown.returncode == ExitCode.OK
         assert {row["topic"] for row in json_lines(shown.stdout)} == {"book", "heartbeat", "activity"}
 

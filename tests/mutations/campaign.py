@@ -44,7 +44,10 @@ _FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
 class Verdict(NamedTuple):
-    """What became of one mutation: CAUGHT, SURVIVED, OUTDATED (its text is not there once) or BROKEN (no test ran)."""
+    """What became of one mutation: CAUGHT, SURVIVED, OUTDATED (its text is not there once), BROKEN or TIMED OUT.
+
+    Only the first is good: where no test ran, or none came back, nobody noticed a bug.
+    """
 
     word: str
     detail: str
@@ -204,7 +207,7 @@ def _verdict(run: Run, status: int) -> Verdict:
     said = run.output.read_text(encoding="utf-8", errors="replace") if run.output.exists() else ""
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGKILL:
-        return Verdict("CAUGHT", f"nothing came back within {TIMEOUT_S} s")
+        return Verdict("TIMED OUT", f"nothing came back within {TIMEOUT_S} s")
     if code == _PASSED:
         return Verdict("SURVIVED", " ".join(run.mutation.tests))
     if code != _FAILED:
