@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -19,6 +20,7 @@ from common.bus.run_dir import RunDir
 from common.bus.tap import Tap
 from common.cli.replay_inputs import CORES
 from common.clock import NS_PER_MS
+from common.kalshi.auth import KEY_HEADER, SIGNATURE_HEADER
 from common.messages import Order
 from common.registry import PROCESSES
 from tests.system import truth
@@ -229,3 +231,20 @@ def test_no_order_of_ours_was_ever_unknown_to_our_journal(group: Group) -> None:
     _, account, _ = group.ledger()  # before the events: it trades on, and tells of an order before it leaves
     known = {order.client_order_id for order in group.events("execution", "order", Order)}
     assert {order.client_order_id for order in account.orders} <= known
+
+
+def test_nothing_that_it_wrote_or_tells_holds_a_secret(group: Group) -> None:
+    paper = group.paper()
+    pem = Path(paper.private_key_path).read_text(encoding="ascii").splitlines()
+    secrets = [paper.key_id, *pem[1:-1], Path(paper.control_token_path).read_text(encoding="ascii").strip()]
+    secrets += [KEY_HEADER, SIGNATURE_HEADER]
+    written = [
+        path
+        for path in group.run_dir.rglob("*")
+        if path.is_file() and not path.is_relative_to(Path(paper.private_key_path).parent)
+    ]
+    assert {"tapes", "inputs", "journals", "logs"} <= {path.parent.name for path in written}
+    told = {path.name: path.read_bytes() for path in written}
+    told["status"] = group.must("status", "--json").encode()
+    found = [(name, secret[:4]) for name, data in told.items() for secret in secrets if secret.encode() in data]
+    assert found == []
