@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -20,6 +21,19 @@ from common.messages import Activity, Book, Fill, Heartbeat, Intent, Message, St
 from tests.waiting import wait_for
 
 SILENT = Log("test", sink=io.StringIO())
+
+
+class Lines:
+    """A log whose lines are kept."""
+
+    def __init__(self) -> None:
+        self._sink = io.StringIO()
+        self.log = Log("test", sink=self._sink)
+
+    def of(self, event: str) -> list[dict[str, object]]:
+        """Return the lines of one event."""
+        lines = [json.loads(line) for line in self._sink.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == event]
 
 
 def mono_ns() -> int:
@@ -78,6 +92,7 @@ class Wires:
         self.run_dir = RunDir(root / "r")
         self.run_dir.prepare()
         self.context: Context = Context()
+        self.lines = Lines()
         self._open: list[Publisher | Subscriber] = []
 
     def publisher(self, process: str, epoch: int = 1, queue_max: int = QUEUE_MAX) -> Publisher:
@@ -93,7 +108,9 @@ class Wires:
     ) -> Subscriber:
         """Connect a subscriber."""
         endpoints = {process: self.run_dir.endpoint(process, "pub") for process in processes}
-        subscriber = Subscriber(self.context, ("heartbeat", *topics), endpoints, clock.read(), SILENT, queue_max)
+        subscriber = Subscriber(
+            self.context, ("heartbeat", *topics), endpoints, clock.read(), self.lines.log, queue_max
+        )
         self._open.append(subscriber)
         return subscriber
 

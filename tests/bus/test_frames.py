@@ -142,7 +142,8 @@ def test_malformed_frames_deliver_nothing_and_the_next_good_one_arrives(tmp_path
         feed.publish("book", "W", book("W"), mono_ns())
         ear.until(lambda: ear.of(Book))
         assert ear.heard == [book("W")]
-        assert reader.bad_frames >= len(malformed)
+        assert reader.bad_frames == len(bus.lines.of("bad_frame")) >= len(malformed)
+        assert all(line["error"] for line in bus.lines.of("bad_frame"))
 
 
 def test_body_over_the_size_limit_is_dropped_and_the_connection_stays(tmp_path: Path) -> None:
@@ -156,6 +157,18 @@ def test_body_over_the_size_limit_is_dropped_and_the_connection_stays(tmp_path: 
         ear.until(lambda: ear.of(Book))
         assert ear.of(Book) == [book("W")]
         assert reader.bad_frames == 1
+
+
+def test_a_flood_of_malformed_frames_is_counted_and_fills_no_log(tmp_path: Path) -> None:
+    with wires(tmp_path) as bus:
+        feed = bus.publisher("feed")
+        reader = bus.subscriber("book")
+        ear = Ear(reader, feed)
+        ear.until(lambda: ear.heard)
+        for _ in range(500):
+            feed.socket.send(b"book/T/")
+        ear.until(lambda: reader.bad_frames == 500)
+        assert 0 < len(bus.lines.of("bad_frame")) <= 20
 
 
 def raw(topic: str, seq: int, body: bytes, number: int = 0) -> bytes:

@@ -18,7 +18,7 @@ from common.clock import NS_PER_S
 from common.effects import Answered, Ask, Asked, Unanswered
 from common.messages import ActionReply, Cancel, Done, GroupReset, Halt, Request, SyncNow
 from common.messages import Outcome as Ending
-from tests.bus.support import SILENT, identity, mono_ns
+from tests.bus.support import Lines, identity, mono_ns
 from tests.waiting import wait_for
 
 
@@ -29,13 +29,14 @@ class Pair:
         self.run_dir = RunDir(root / "r")
         self.run_dir.prepare()
         self.context: Context = Context()
+        self.lines = Lines()
         self.open: list[Requester | Responder] = []
         self.raw: list[zmq.Socket[bytes]] = []
 
     def requester(self, process: str = "coordinator", epoch: int = 1) -> Requester:
         """Connect a process that asks execution."""
         doors: list[tuple[str, Door]] = [("execution", "main"), ("execution", "control")]
-        requester = Requester(self.context, identity(process, epoch), doors, self.run_dir.endpoint, SILENT)
+        requester = Requester(self.context, identity(process, epoch), doors, self.run_dir.endpoint, self.lines.log)
         self.open.append(requester)
         return requester
 
@@ -45,7 +46,7 @@ class Pair:
             "main": self.run_dir.endpoint("execution", "main"),
             "control": self.run_dir.endpoint("execution", "control"),
         }
-        responder = Responder(self.context, identity("execution", epoch), endpoints, SILENT)
+        responder = Responder(self.context, identity("execution", epoch), endpoints, self.lines.log)
         self.open.append(responder)
         return responder
 
@@ -258,6 +259,10 @@ def test_malformed_requests_and_replies_are_counted_and_harm_nothing(tmp_path: P
         responder.answer(asked.token, ActionReply(outcome=Ending.DONE), mono_ns())  # the wrong type
         wait_for(lambda: requester.receive(mono_ns()) or requester.bad_frames)
         assert requester.waiting == 1
+        assert [line["door"] for line in found.lines.of("bad_request")] == ["main"] * 5
+        (bad_reply,) = found.lines.of("bad_reply")
+        assert bad_reply["owner"] == "execution"
+        assert all(line["error"] for line in (bad_reply, *found.lines.of("bad_request")))
         dealer.close()
 
 

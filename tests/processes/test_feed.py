@@ -389,6 +389,7 @@ def test_a_refused_stream_is_told_as_unauthorised() -> None:
     stage.pass_time(0.1)
     assert feed.last(Exchange).unauthorised
     assert "refused" in feed.last(Exchange).detail
+    assert {"reason": "handshake refused", "status": 401} in [log.fields for log in feed.logs]
 
 
 def test_every_shard_is_told_of_also_when_the_exchange_falls_silent() -> None:

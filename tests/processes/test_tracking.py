@@ -386,6 +386,7 @@ def test_a_refused_private_stream_is_our_own_fault() -> None:
     desk.stage.send("tracking", StreamDown(stream="private", reason="HTTP 401", status=401))
     desk.stage.pass_time(1)
     assert desk.tracking.last(Error).cause is CauseKind.UNAUTHORISED
+    assert ("stream_down", {"reason": "HTTP 401"}) in [(log.event, log.fields) for log in desk.tracking.logs]
 
 
 # --- payouts ---
