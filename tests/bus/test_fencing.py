@@ -21,7 +21,7 @@ from common.errors import ExitCode
 from common.messages import Done, GroupReset, Halt, Request, TraderState
 from tests.bus.processes import group
 from tests.bus.support import SILENT, Ear, Wires, identity, mono_ns, trader_state, wires
-from tests.waiting import wait_for
+from tests.waiting import freeze, wait_for
 
 
 def request(epoch: int, asked: Request) -> bytes:
@@ -133,13 +133,13 @@ def test_stopped_owner_keeps_its_role_and_its_successor_has_a_higher_epoch(tmp_p
     with group(tmp_path) as toys:
         first = toys.start("execution").ready()
         assert first.count() == 1
-        os.kill(first.process.pid, signal.SIGSTOP)
+        freeze(first.process.pid)
         second = toys.start("execution")
         assert second.wait() == ExitCode.FAILED
         assert "already runs here" in second.log.read_text()
         os.kill(first.process.pid, signal.SIGCONT)
         assert first.count() == 2
-        os.kill(first.process.pid, signal.SIGSTOP)
+        freeze(first.process.pid)
         first.kill()
         third = toys.start("execution").ready()
         assert third.lines("started")[0]["session"].startswith("2-")  # a refused start raises nothing

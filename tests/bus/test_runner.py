@@ -21,7 +21,7 @@ from common.log.files import read
 from common.messages import Activity, GroupReset
 from tests.bus.processes import ROOT, Group, group
 from tests.bus.toy import Toy
-from tests.waiting import wait_for
+from tests.waiting import freeze, wait_for
 
 
 def test_asked_to_stop_it_exits_with_zero_and_leaves_no_mark(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_stopped_process_is_silent_and_comes_back(tmp_path: Path) -> None:
     with group(tmp_path) as toys:
         watcher, feed = toys.start("inference").ready(), toys.start("feed", "feed").ready()
         watcher.wait_line("PeerUp", what="process='feed'")
-        feed.process.send_signal(signal.SIGSTOP)
+        freeze(feed.process.pid)
         assert "no heartbeat" in watcher.wait_line("PeerGone", what="process='feed'")["what"]
         feed.process.send_signal(signal.SIGCONT)
         wait_for(lambda: len([line for line in watcher.lines("PeerUp") if "feed" in line["what"]]) == 2)
@@ -205,7 +205,7 @@ def test_asking_who_does_not_run_says_so(tmp_path: Path) -> None:
 def test_asking_who_is_there_and_takes_no_requests_says_that(tmp_path: Path) -> None:
     with group(tmp_path) as toys:
         toy = toys.start("execution").ready()
-        os.kill(toy.process.pid, signal.SIGSTOP)
+        freeze(toy.process.pid)
         try:
             with pytest.raises(Failure, match=f"process {toy.process.pid}. is there") as failure:
                 toy.ask(GroupReset())

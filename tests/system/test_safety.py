@@ -24,7 +24,7 @@ from common.registry import PROCESSES
 from tests.probe import running
 from tests.system.group import RUN, ZMQ, Group, call, is_ready, let_trade, write_settings
 from tests.system.truth import assert_equal_at_rest
-from tests.waiting import wait_for
+from tests.waiting import freeze, wait_for
 
 pytestmark = pytest.mark.xdist_group("system")
 
@@ -80,7 +80,7 @@ def trade_again(group: Group) -> None:
 def stopped(group: Group, name: str) -> Iterator[int]:
     """Hold a process as SIGSTOP does, for as long as the block lasts."""
     pid = group.pid(name)
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield pid
     finally:
