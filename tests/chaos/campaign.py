@@ -57,7 +57,7 @@ class Campaign:
 
     def __init__(self, run_dir: Path, seed: int, kills: int, say: Say) -> None:
         self.group = Group(run_dir)
-        self.report = Report(seed)
+        self.report = Report(seed, wanted=kills)
         self._rounds = draw_rounds(seed, kills)
         self._kills = kills
         self._say = say
@@ -136,7 +136,7 @@ class Campaign:
             raise NotRecovered(f"not trading {RECOVERY_S:.0f} s after {self._words(kills)}: {self._causes()}")
         if watch.state == State.HALTED:
             self._restart_after_halt(watch)
-            return self._recover(striker, watch, [])
+            return self._recover(striker, watch, kills)  # the halt is part of the recovery
         striker.end_start()
         return Recovery(
             back_s=_seconds(back_ns[0] - struck_ns),

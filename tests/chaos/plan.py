@@ -15,7 +15,7 @@ from tests.chaos.faults import FAULTS, hold
 SUPERVISORD = "supervisord"
 WRITE_ENDS = ("execution", "exchange")  # a write under way has these two ends
 
-_VICTIMS = {name: 3 if name in WRITE_ENDS else 2 for name in PROCESSES} | {SUPERVISORD: 1}
+VICTIMS = {name: 3 if name in WRITE_ENDS else 2 for name in PROCESSES} | {SUPERVISORD: 1}
 _MID_REQUEST = {"execution": 4, "exchange": 4, SUPERVISORD: 1}
 _MID_REQUEST_SHARE = 0.4  # of the rounds; not every one of them finds a write under way
 _FAULTY_SHARE = 0.5
@@ -59,8 +59,8 @@ def _round(draw: random.Random, kills: int) -> Round:
     freeze = None
     if draw.random() < _FREEZE_SHARE:
         freeze = Freeze(draw.choice(list(PROCESSES)), draw.uniform(1.0, 6.0))
-    first = _pick(draw, _MID_REQUEST if is_mid_request else _VICTIMS)
-    others = {name: weight for name, weight in _VICTIMS.items() if name not in (first, SUPERVISORD)}
+    first = _pick(draw, _MID_REQUEST if is_mid_request else VICTIMS)
+    others = {name: weight for name, weight in VICTIMS.items() if name not in (first, SUPERVISORD)}
     victims = (first,) if kills == 1 or first == SUPERVISORD else (first, _pick(draw, others))
     return Round(
         calm_s=draw.uniform(0.2, 2.0),
