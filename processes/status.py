@@ -11,6 +11,7 @@ Stops   at once
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sized
 from typing import Any
 
 import msgspec
@@ -55,6 +56,7 @@ from common.trading.status_text import (
 
 ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT = 100, 20, 50
 HEARTBEAT_SILENCE_NS = 2 * NS_PER_S
+ALL_TOLD_NS = 2 * NS_PER_S  # after an owner is heard: all its states are sent again every second
 
 _ENDS = {
     OrderState.FILLED: "order_filled",
@@ -72,6 +74,7 @@ class Status:
         self.trader: TraderState | None = None
         self.heartbeats: dict[str, tuple[Heartbeat, int]] = {}  # with the time of its arrival
         self.gone: dict[str, str] = {}  # process -> reason
+        self.up_ns: dict[str, int] = {}  # process -> since when it is heard
         self.accounts: dict[int, Account] = {}
         self.positions: dict[str, Position] = {}
         self.open_orders: dict[str, OpenOrders] = {}
@@ -103,8 +106,10 @@ class Status:
                 self._forget(message)
             case PeerUp():
                 self.gone.pop(message.process, None)
+                self.up_ns[message.process] = now.mono_ns
             case PeerGone():
                 self.gone[message.process] = message.reason
+                self.up_ns.pop(message.process, None)
             case Asked(request=ShowStatus() as request):
                 return [Answer(token=message.token, reply=self.show(request, now))]
             case _:
@@ -215,8 +220,8 @@ class Status:
             causes=trader.causes if trader else (),
             services=tuple(self._service(name, now) for name, row in PROCESSES.items() if row.on_bus),
             value_usd_e6=self._sum("value_usd_e6"),
-            positions=sum(1 for position in self.positions.values() if position.position_e2),
-            open_orders=sum(len(orders.orders) for orders in self.open_orders.values()),
+            positions=_count(self._positions(now)),
+            open_orders=_count(self._open_orders(now)),
             activities=tuple(self.activities)[:activities],
             last_error=self.errors[0] if self.errors else None,
         )
@@ -271,8 +276,8 @@ class Status:
                         "liquidation_usd_e6",
                     )
                 },
-                "positions": self._positions(),
-                "open_orders": self._open_orders(),
+                "positions": self._positions(now),
+                "open_orders": self._open_orders(now),
             },
             "markets": self.markets.facts(now),
             "recent_activities": [self._activity_json(line) for line in self.activities],
@@ -293,11 +298,21 @@ class Status:
             }  # fmt: skip
         return facts
 
-    def _positions(self) -> dict[str, Any]:
+    def _has_told_all(self, owner: str, now: Now) -> bool:
+        """Say whether what was not heard of a process is not there: it is up, and for long enough."""
+        up_ns = self.up_ns.get(owner)
+        return up_ns is not None and now.mono_ns - up_ns >= ALL_TOLD_NS and not self._gone_why(owner, now)
+
+    def _positions(self, now: Now) -> dict[str, Any] | None:
+        """Return what we hold; None while nobody knows: before books begin, nobody knows of positions either."""
+        if not self._has_told_all("tracking", now) or not any(row.known for row in self.accounts.values()):
+            return None
         held = {ticker: position for ticker, position in sorted(self.positions.items()) if position.position_e2}
         return {ticker: _plain(position) for ticker, position in held.items()}
 
-    def _open_orders(self) -> list[dict[str, Any]]:
+    def _open_orders(self, now: Now) -> list[dict[str, Any]] | None:
+        if not self._has_told_all("execution", now):
+            return None
         return [
             {"ticker": ticker, **_plain(order)}
             for ticker, orders in sorted(self.open_orders.items())
@@ -315,6 +330,10 @@ class Status:
             "timestamp": iso(line.at_wall_ns), "process": line.process, "error": line.error,
             "context": line.context, "recovery": line.recovery,
         }  # fmt: skip
+
+
+def _count(rows: Sized | None) -> int | None:
+    return None if rows is None else len(rows)
 
 
 def _plain(struct: msgspec.Struct) -> dict[str, Any]:

@@ -51,8 +51,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[Cause, ...]
     services: tuple[ServiceLine, ...]
     value_usd_e6: int | None  # None until the ledger is known
-    positions: int
-    open_orders: int
+    positions: int | None  # None while their owner is not heard, as with the orders
+    open_orders: int | None
     activities: tuple[ActivityLine, ...]  # newest first
     last_error: ErrorLine | None
 
@@ -123,7 +123,9 @@ def _headline(facts: Facts) -> str:
 def render(facts: Facts) -> str:
     """Return the whole status text."""
     value = format_dollars(facts.value_usd_e6) if facts.value_usd_e6 is not None else "not known yet"
-    portfolio = f"Portfolio: {value} | Positions: {facts.positions} markets | Orders: {facts.open_orders} open"
+    positions = f"{facts.positions} markets" if facts.positions is not None else "not known"
+    orders = f"{facts.open_orders} open" if facts.open_orders is not None else "not known"
+    portfolio = f"Portfolio: {value} | Positions: {positions} | Orders: {orders}"
     lines = [
         "=== TRADER STATUS ===",
         _headline(facts),

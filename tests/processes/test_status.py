@@ -36,7 +36,7 @@ from common.messages import (
 )
 from common.registry import PROCESSES
 from common.units import USD_ONE_E6
-from processes.status import ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT, Status
+from processes.status import ACTIVITIES_KEPT, ALL_TOLD_NS, ERRORS_KEPT, TRANSITIONS_KEPT, Status
 from tests.processes.execution_stage import START_WALL_NS, TICKER, account, book, decision, market, position, trader
 
 NOW = Now(1_000 * NS_PER_S, START_WALL_NS)
@@ -59,6 +59,19 @@ def show(core: Status, now: Now = NOW, activities: int = 5) -> tuple[list[str], 
     assert isinstance(answer, Answer)
     assert isinstance(answer.reply, StatusReply)
     return answer.reply.text.splitlines(), json.loads(bytes(answer.reply.facts))
+
+
+OWNERS = ("execution", "tracking")
+
+
+def vouched(*messages: Delivered) -> Status:
+    """Return a status whose owners of orders and positions are heard for long enough, and said these."""
+    core = Status()
+    for owner in OWNERS:
+        core.update(PeerUp(process=owner, session="s"), Now(NOW.mono_ns - ALL_TOLD_NS, NOW.wall_ns))
+    for message in (*(beat(owner) for owner in OWNERS), *messages):
+        core.update(message, NOW)
+    return core
 
 
 def order(state: OrderState, reason: str = "", sent_s: float = 0, answered_s: float = 0) -> Order:
@@ -225,7 +238,7 @@ def test_the_portfolio_and_its_json() -> None:
         client_order_id="t2-j-1", side="bid", price_e4=4_900, remaining_e2=100, state=OrderState.RESTING
     )
     steps = (CalibrationStep(step="sync_data", status="complete", duration_s=0.4),)
-    core = hear(
+    core = vouched(
         account(cash_usd_e6=9_000 * USD_ONE_E6), position(300), position(0, ticker="KXFLAT"),
         OpenOrders(ticker=TICKER, orders=(resting,)),
         trader(last_transition="CALIBRATING → READY", transition_reason="calibration_complete", steps=steps),
@@ -271,8 +284,40 @@ def test_of_a_market_that_is_gone_nothing_is_kept() -> None:
 
 
 def test_what_nobody_vouches_for_is_forgotten() -> None:
-    core = hear(account(), position(300), OpenOrders(ticker=TICKER))
-    for topic, key in (("account", "0"), ("position", TICKER), ("open_orders", TICKER), ("book", TICKER)):
+    core = vouched(account(), position(300), OpenOrders(ticker=TICKER))
+    for topic, key in (("position", TICKER), ("open_orders", TICKER), ("book", TICKER)):
         core.update(SubjectStale(topic=topic, key=key), NOW)
     lines, _ = show(core)
-    assert "Portfolio: not known yet | Positions: 0 markets | Orders: 0 open" in lines
+    assert "Portfolio: $0.00 | Positions: 0 markets | Orders: 0 open" in lines
+    core.update(SubjectStale(topic="account", key="0"), NOW)
+    lines, facts = show(core)
+    assert "Portfolio: not known yet | Positions: not known | Orders: 0 open" in lines
+    assert facts["portfolio"]["positions"] is None
+
+
+@pytest.mark.parametrize("news", [PeerGone, PeerUp, None])
+def test_without_their_owner_orders_and_positions_are_not_known(news: type | None) -> None:
+    """Gone, back a moment ago, or silent: what was not heard may be there all the same."""
+    core, later = vouched(account()), NOW
+    assert "Portfolio: $0.00 | Positions: 0 markets | Orders: 0 open" in show(core)[0]
+    for owner in OWNERS:
+        if news is PeerGone:
+            core.update(PeerGone(process=owner, reason="no heartbeat"), NOW)
+        elif news is PeerUp:
+            core.update(PeerUp(process=owner, session="s2"), NOW)
+        else:
+            later = Now(NOW.mono_ns + 2_100_000_000, NOW.wall_ns)
+    lines, facts = show(core, later)
+    assert "Portfolio: $0.00 | Positions: not known | Orders: not known" in lines
+    assert facts["portfolio"]["positions"] is facts["portfolio"]["open_orders"] is None
+
+
+def test_what_was_not_heard_soon_after_a_start_is_not_there() -> None:
+    core = hear(*(PeerUp(process=owner, session="s") for owner in OWNERS), *map(beat, OWNERS), account())
+    assert "Portfolio: $0.00 | Positions: not known | Orders: not known" in show(core)[0]
+    then = Now(NOW.mono_ns + ALL_TOLD_NS, NOW.wall_ns)
+    for owner in OWNERS:
+        core.update(beat(owner), then)
+    lines, facts = show(core, then)
+    assert "Portfolio: $0.00 | Positions: 0 markets | Orders: 0 open" in lines
+    assert (facts["portfolio"]["positions"], facts["portfolio"]["open_orders"]) == ({}, [])

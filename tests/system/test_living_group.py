@@ -167,7 +167,7 @@ def test_killed_feed_pauses_before_any_order_leaves_on_an_old_book(group: Group)
     facts = group.wait_until(lambda facts: facts["state_machine"]["current_state"] == "PAUSED")
     paused_ns = facts["state_machine"]["history"][-1]["at_wall_ns"]
     assert "process_gone" in [cause["kind"] for cause in facts["state_machine"]["causes"]]
-    group.wait_until(lambda facts: not facts["portfolio"]["open_orders"])  # resting orders never live on blind
+    group.wait_until(lambda facts: facts["portfolio"]["open_orders"] == [])  # resting orders never live on blind
     group.supervisor.start_process("feed")
     ready_ns = last_ready_ns(group.wait_ready())
     _, account, _ = group.ledger()

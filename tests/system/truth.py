@@ -51,6 +51,9 @@ def differences(group: Group) -> list[str]:
         return ["nobody tells the status"]
     _, account, portfolio = group.ledger()
     ours = facts["portfolio"]
+    unknown = [name for name in ("positions", "open_orders") if ours[name] is None]
+    if unknown:
+        return [f"nobody tells the {' and the '.join(unknown)}"]
     found = [
         *_differ("cash", ours["cash_usd_e6"], sum(portfolio.cash_e6)),
         *_differ(

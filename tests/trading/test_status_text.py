@@ -132,3 +132,8 @@ def test_gains_carry_their_sign(usd_e6: int, text: str) -> None:
 
 def test_times_are_utc() -> None:
     assert time_of_day(at("10:30:15") + NS_PER_S - 1) == "10:30:15"
+
+
+def test_counts_that_nobody_knows_are_no_zeros() -> None:
+    lines = render(msgspec.structs.replace(FACTS, positions=None, open_orders=None)).splitlines()
+    assert "Portfolio: $10,245.67 | Positions: not known | Orders: not known" in lines
