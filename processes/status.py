@@ -36,6 +36,7 @@ from common.messages import (
     Reconciliation,
     Settlement,
     ShowStatus,
+    State,
     StatusReply,
     TraderState,
     Transition,
@@ -149,7 +150,8 @@ class Status:
                 self._act(message.applied_wall_ns, "fill_processed", words + result)
             case Transition():
                 self.counts["transitions"] += 1
-                self.transitions.append(message)
+                if {message.source, message.target} != {State.READY, State.ACTING}:  # many a minute, and no news
+                    self.transitions.append(message)
             case Activity():
                 self._act(message.at_wall_ns, message.kind, message.detail, message.duration_s, message.success)
             case Error():
@@ -181,6 +183,8 @@ class Status:
         """Tell a placement and an end; updates between them are no news for a person."""
         before = self.order_states.get(order.client_order_id)
         words = trade_words(order.ticker, order.side, order.initial_e2, order.price_e4)
+        if order.state is OrderState.UNKNOWN and before is OrderState.UNKNOWN:
+            return
         if order.state in _ENDS:
             if order.state is not OrderState.UNKNOWN:
                 self.order_states.pop(order.client_order_id, None)

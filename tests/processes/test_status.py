@@ -118,6 +118,15 @@ def test_every_end_has_its_word(state: OrderState, line: str) -> None:
     assert said(order(OrderState.PENDING), order(state, "fill")) == [line]
 
 
+def test_an_order_that_stays_unknown_is_told_once() -> None:
+    words = f"{TICKER} BUY 3@49¢"
+    unknown = order(OrderState.UNKNOWN, "no answer to the cancel")
+    told = f"order_unknown: {words} (no answer to the cancel) ✗"
+    assert said(order(OrderState.RESTING), unknown, unknown, unknown)[1:] == [told]
+    assert said(unknown, order(OrderState.RESTING), unknown) == [told, told]
+    assert said(unknown, unknown, order(OrderState.CANCELLED)) == [told, f"order_cancelled: {words}"]
+
+
 def fill(realised_usd_e6: int) -> Fill:
     return Fill(
         number=1, fill_id="f", order_id="x", client_order_id="t2-j-1", ticker=TICKER, side="ask", price_e4=4_200,
@@ -163,13 +172,24 @@ def test_histories_are_bounded() -> None:
         core.update(fill(0), NOW)
         core.update(Error(process="sync", error=str(number), context="", at_wall_ns=0), NOW)
         core.update(
-            Transition(source=State.READY, target=State.ACTING, reason="", at_wall_ns=0, time_in_source_s=0), NOW
+            Transition(source=State.READY, target=State.PAUSED, reason="", at_wall_ns=0, time_in_source_s=0), NOW
         )
     assert (len(core.activities), len(core.errors), len(core.transitions)) == (
         ACTIVITIES_KEPT, ERRORS_KEPT, TRANSITIONS_KEPT,
     )  # fmt: skip
     assert core.errors[0].error == "999"
     assert core.counters()["errors"] == 1_000
+
+
+def test_the_history_of_states_keeps_what_trading_would_drive_out() -> None:
+    def moved(source: State, target: State) -> Transition:
+        return Transition(source=source, target=target, reason="", at_wall_ns=0, time_in_source_s=0)
+
+    flips = [moved(State.READY, State.ACTING), moved(State.ACTING, State.READY)] * TRANSITIONS_KEPT
+    core = hear(moved(State.CALIBRATING, State.READY), *flips, moved(State.ACTING, State.PAUSED))
+    history = show(core)[1]["state_machine"]["history"]
+    assert [(row["source"], row["target"]) for row in history] == [("CALIBRATING", "READY"), ("ACTING", "PAUSED")]
+    assert core.counters()["transitions"] == 2 * TRANSITIONS_KEPT + 2
 
 
 # --- where we are ---
