@@ -165,7 +165,8 @@ class Execution:
         """Return the heartbeat's line."""
         unknown = sum(1 for order in self.keeper.live.values() if order.state is OrderState.UNKNOWN)
         text = f"{len(self.keeper.live)} pending, {self.counts['placed_today']} placed today"
-        return (f"{text}, {unknown} unknown" if unknown else text), not unknown
+        parts = (text, f"{unknown} unknown" if unknown else "", self.halting.quiet_words(now))
+        return ", ".join(filter(None, parts)), not unknown
 
     def counters(self) -> dict[str, int]:
         """Return the heartbeat's counters."""

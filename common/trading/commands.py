@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 SYNC_NS, CANCEL_NS, HALT_NS = 40 * NS_PER_S, 10 * NS_PER_S, 30 * NS_PER_S
 PROVE_AGAIN_NS = 5 * NS_PER_S
 _RUNNING = (State.READY, State.ACTING)
+_CLEARED = "IDLE; `trader start` trades again, from a minute after the last cancel of everything on"
 
 Finish = Callable[[Reply | None], list[Effect]]
 
@@ -287,7 +288,7 @@ class Commands:
         trader.standing.clear()
         trader.memory.facts.tries = trader.memory.facts.unexplained_usd_e6 = 0
         effects = [Latch(halted=False, reason=command.reason), self._intend(Intent.STOP, command.reason), *effects]
-        return [*effects, Answer(token=token, reply=Done(success=True, detail="IDLE; `trader start` trades again"))]
+        return [*effects, Answer(token=token, reply=Done(success=True, detail=_CLEARED))]
 
 
 def _progress(closing: Closing) -> str:

@@ -74,6 +74,11 @@ class Halting:
             self._next_cancel_ns = now_ns
         return effects
 
+    def quiet_words(self, now: Now) -> str:
+        """Say for how long nothing may be placed after a cancel of everything, "" when it may."""
+        left_s = -(-(self.no_create_until_ns - now.mono_ns) // NS_PER_S)
+        return f"no new order for another {left_s} s (after a cancel of everything)" if left_s > 0 else ""
+
     # --- its proof ---
 
     def wants_cancel_all(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from common.clock import NS_PER_MS, NS_PER_S
+from common.clock import NS_PER_MS, NS_PER_S, Now
 from common.effects import Asked, Latch, Latched, PeerGone, PeerUp, Persist, RestCall, RestReply, SubjectStale
 from common.kalshi.calls import ORDERS
 from common.messages import (
@@ -378,7 +378,10 @@ def test_a_halt_that_is_cleared_before_it_is_proven_cancels_nothing_any_more() -
     stage.give(trader(), foreign(), stage.picture())
     refusal = stage.action_reply(stage.place(ticker=OTHER))
     assert refusal.reason == "the exchange may still cancel everything"
+    summary = stage.core.summary(Now(stage.core.halting.no_create_until_ns - 43 * NS_PER_S, 0))[0]
+    assert summary.endswith(" placed today, no new order for another 43 s (after a cancel of everything)")
     stage.live_on(61)
+    assert stage.core.summary(stage.core.now)[0].endswith(" placed today")
     assert len(cancel_alls(stage)) == 1
     stage.give(stage.picture())
     assert stage.replies(stage.place(ticker=OTHER)) == []
