@@ -90,7 +90,9 @@ class Commands:
         return finish(reply) if finish else []
 
     def _words(self) -> str:
-        causes = ", ".join(f"{cause.kind}: {cause.detail}" for cause in self.trader.standing.values())
+        causes = ", ".join(
+            f"{cause.kind}: {cause.detail}" if cause.detail else f"{cause.kind}" for cause in self.trader.causes()
+        )
         return f"the trader is {self.trader.machine.state}" + (f" ({causes})" if causes else "")
 
     def _wait(self, token: str, condition: Callable[[], bool], detail: Callable[[], str]) -> None:

@@ -59,6 +59,10 @@ class Trader(Protocol):
         """Return a line for the status text."""
         ...
 
+    def causes(self) -> tuple[Cause, ...]:
+        """Return every cause that holds now."""
+        ...
+
     def clear_errors(self) -> None:
         """Take away what stands for something of ours that is wrong."""
         ...

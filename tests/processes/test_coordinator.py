@@ -80,6 +80,21 @@ def test_outside_of_paper_nothing_starts_without_the_operator() -> None:
     assert [reply.success for reply in answers(effects, token)] == [True]  # type: ignore[attr-defined]
 
 
+def test_a_start_that_fails_names_what_of_the_world_is_in_its_way() -> None:
+    stage = Stage()
+    stage.answer_sync(stage.world())
+    stage.command("stop")
+    stage.wait(1)
+    stage.give(PeerGone(process="feed", reason="connection closed"))
+    token, effects = stage.command("start")
+    effects += stage.wait(51)
+    (reply,) = answers(effects, token)
+    assert isinstance(reply, Done)
+    assert not reply.success
+    assert reply.detail.startswith(f"the trader is {stage.state} (")
+    assert "process_gone: feed" in reply.detail
+
+
 def test_calibration_waits_for_the_ledger_that_contains_this_sync() -> None:
     stage = Stage()
     asks = stage.asked(stage.world(), SyncNow)
