@@ -76,6 +76,7 @@ VANISHED_AGAIN_NS = 60 * NS_PER_S
 MISSED_ROUNDS = 2
 ARCHIVE_AGE_NS = 7 * 86_400 * NS_PER_S  # finished orders stay listed for two weeks
 QUIET_NS = 60 * NS_PER_S  # between two errors that say the same
+YOUNG_NS = 10 * NS_PER_S  # of our life: the exchange may still be starting, too
 _FAULTS = {"unauthorised": CauseKind.UNAUTHORISED, "wrong_answer": CauseKind.WRONG_ANSWER}
 
 Steps = Generator[Step, Any, None]
@@ -105,6 +106,7 @@ class Sync:
         self.last_complete: Reconciliation | None = None
         self.looked_for_ns: dict[str, int] = {}  # markets that vanished -> when their settlement was looked for
         self.payouts: dict[str, ReadSettlement] = {}  # of those, what was found
+        self.young_until_ns = 0
         self.quiet_until_ns: dict[str, int] = {}
         self.counts = dict.fromkeys(
             ("rounds", "failed_rounds", "moving_rounds", "differences", "lookups", "backfills", "refused"), 0
@@ -158,6 +160,7 @@ class Sync:
         self.readings = Readings(start.session, Budget(self.now.mono_ns, read_percent=share))
         self.reads = AccountReads(self.settings.exchange.subaccount, lambda: self.now)
         self.since_wall_ns = self.now.wall_ns - FIRST_LOOK_BACK_NS
+        self.young_until_ns = self.now.mono_ns + YOUNG_NS
         self.next_round_ns = self.now.mono_ns + FIRST_ROUND_NS
 
     def _note(self, message: Delivered) -> None:
@@ -220,9 +223,9 @@ class Sync:
         self.outbox.append(Answer(token=token, reply=reply))
 
     def _fault(self, failed: ReadFailed, context: str) -> None:
-        """Tell of a failure: of one that is nobody's fault once a minute."""
+        """Tell of a failure: of one that is nobody's fault once a minute, and not before it outlasts a start."""
         cause = _FAULTS.get(failed.code)
-        if cause is None and self.now.mono_ns < self.quiet_until_ns.get(context, 0):
+        if cause is None and self.now.mono_ns < self.quiet_until_ns.get(context, self.young_until_ns):
             return
         self.quiet_until_ns[context] = self.now.mono_ns + QUIET_NS
         error = Error(

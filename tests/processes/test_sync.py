@@ -27,7 +27,7 @@ from common.messages import (
 )
 from common.paper.model import MarketAction, MoveCash
 from common.settings import Settings, SyncSettings
-from processes.sync import FIRST_ROUND_NS, READINGS_MAX, Sync
+from processes.sync import FIRST_ROUND_NS, READINGS_MAX, YOUNG_NS, Sync
 from tests.paper.rest import CENT, TAPERED
 from tests.processes.kit import ACCOUNT, Actor, Stage, lose, refuse
 
@@ -335,6 +335,17 @@ def test_no_answer_is_nobodys_fault_is_told_once_a_minute_and_ends_with_the_firs
         sync.core.summary(stage.now) == ("synced 0s ago, drift: $0.00", True)
         or "drift: $0.00" in (sync.core.summary(stage.now)[0])
     )
+
+
+def test_an_exchange_that_starts_with_us_is_no_error_and_one_that_stays_away_is() -> None:
+    stage = Stage()
+    stage.faults.append(lose("/account/limits"))
+    sync = stage.run_core("sync", Sync())
+    stage.pass_time(YOUNG_NS / NS_PER_S - 0.5)
+    assert "/account/limits" in sync.paths()
+    assert not sync.said(Error)
+    stage.pass_time(5)
+    assert [error.context for error in sync.said(Error)] == ["rate limits"]
 
 
 def test_a_429_is_waited_out_within_the_round() -> None:
