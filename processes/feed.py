@@ -137,7 +137,8 @@ class Feed:
             return f"stream down: {self.stream_reason}", False
         fresh = sum(1 for kept in self.keeper.books.values() if kept.book.is_fit)
         text = f"{fresh} of {len(self.keeper.books)} books fresh, {self.counts['deltas']:,} deltas"
-        return text, exchange.status is not None and not exchange.refusal
+        wrong = exchange.refusal or (f"exchange status not known: {exchange.detail}" if exchange.status is None else "")
+        return (f"{text}, {wrong}" if wrong else text), not wrong
 
     def counters(self) -> dict[str, int]:
         """Return the heartbeat's counters."""

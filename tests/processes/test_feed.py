@@ -344,6 +344,9 @@ def test_an_exchange_that_does_not_answer_is_unreachable_and_asked_on_and_on() -
     stage.faults.append(lose("/exchange/status"))
     stage.pass_time(10)
     assert not feed.last(Exchange).reachable
+    text, is_healthy = feed.core.summary(stage.now)
+    assert not is_healthy
+    assert text.endswith(f", exchange status not known: {feed.last(Exchange).detail}")
     before = feed.paths().count("/exchange/status")
     stage.pass_time(20)
     assert feed.paths().count("/exchange/status") - before >= 9
@@ -377,6 +380,9 @@ def test_a_refused_key_is_told_apart_from_no_answer() -> None:
     told = feed.last(Exchange)
     assert told.unauthorised
     assert told.reachable
+    text, is_healthy = feed.core.summary(stage.now)
+    assert not is_healthy
+    assert text.endswith(", a read was refused with HTTP 403")
     stage.faults.clear()
     stage.pass_time(3)
     assert not feed.last(Exchange).unauthorised
