@@ -304,8 +304,18 @@ def _find_file(file: Path | None, run_dir: Path, environment: Mapping[str, str])
         raise ConfigError(f"configuration file: {error}") from error
 
 
+def named_run_dir(text: str) -> Path:
+    """Return the run directory that a command line names; an empty name would be wherever one stands."""
+    if not text:
+        raise ConfigError("run directory '': names no directory")
+    return Path(text)
+
+
 def resolve_run_dir(run_dir: Path | None, environment: Mapping[str, str]) -> Path:
-    """Return the absolute run directory; raise `ConfigError` where sockets or supervisord could not live in it."""
+    """Return the absolute run directory; raise `ConfigError` where sockets or supervisord could not live in it.
+
+    It becomes its owner's alone, and files of ours are overwritten there: that must not happen to the project.
+    """
     if run_dir is None and environment.get("TRADER_RUN_DIR"):
         run_dir = Path(environment["TRADER_RUN_DIR"])
     resolved = (run_dir or DEFAULT_RUN_DIR).absolute()
@@ -314,6 +324,13 @@ def resolve_run_dir(run_dir: Path | None, environment: Mapping[str, str]) -> Pat
         raise ConfigError(f"run directory {resolved}: longer than {longest} bytes, so unix sockets do not fit in it")
     if refused := _RUN_DIR_REFUSED.intersection(str(resolved)):
         raise ConfigError(f"run directory {resolved}: may not contain {' '.join(map(repr, sorted(refused)))}")
+    if PROJECT_DIR.is_relative_to(os.path.realpath(resolved)):
+        raise ConfigError(
+            f"run directory {resolved}: the project itself lies there; name one of its own, such as ./run"
+        )
+    nearest = next(path for path in (resolved, *resolved.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise ConfigError(f"run directory {resolved}: {nearest} is no directory")
     return resolved
 
 

@@ -157,6 +157,41 @@ def test_run_directory_that_supervisord_cannot_name_is_refused(name: str) -> Non
         load_alone(run_dir=Path("/tmp") / name)
 
 
+@pytest.mark.parametrize(
+    "place", [config.PROJECT_DIR, config.DEFAULT_RUN_DIR / "..", config.PROJECT_DIR.parent, Path("/")]
+)
+def test_run_directory_in_which_the_project_lies_is_refused(place: Path) -> None:
+    with pytest.raises(ConfigError, match="the project itself lies there"):
+        load_alone(run_dir=place)
+    with pytest.raises(ConfigError, match="the project itself lies there"):
+        load(environment={"TRADER_RUN_DIR": str(place)})
+
+
+def test_run_directory_of_another_name_in_which_the_project_lies_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(config.PROJECT_DIR)
+    with pytest.raises(ConfigError, match="the project itself lies there"):
+        load_alone(run_dir=tmp_path / "link")
+    monkeypatch.chdir(config.PROJECT_DIR)
+    with pytest.raises(ConfigError, match="the project itself lies there"):
+        load_alone(run_dir=Path("."))
+
+
+def test_run_directory_without_a_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="names no directory"):
+        config.named_run_dir("")
+    assert config.named_run_dir("a") == Path("a")
+
+
+def test_run_directory_that_is_a_file_or_lies_below_one_is_refused(run_dir: Path) -> None:
+    file = run_dir / "file"
+    file.write_text("")
+    for path in (file, file / "below" / "it"):
+        with pytest.raises(ConfigError, match=f"run directory {path}: {file} is no directory"):
+            load_alone(run_dir=path)
+
+
 def test_production_refuses_to_trade_without_the_confirmation_sentence() -> None:
     production = {"exchange.environment": "production"}
     for confirmation in ("", "yes", "Real Money"):

@@ -40,7 +40,7 @@ from common.bus.poll_loop import poll_loop
 from common.bus.publisher import Identity
 from common.bus.run_dir import RunDir
 from common.bus.shell import Shell
-from common.config import Config, load
+from common.config import Config, load, named_run_dir
 from common.effects import Core, Start
 from common.errors import ConfigError, ExitCode, Failure, LogDamaged, RecordDamaged
 from common.logs import LibraryHandler, Log
@@ -108,7 +108,7 @@ def _take_role(name: str) -> Role:
 
 def _arguments(name: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"processes.{name}", description=PROCESSES[name].job)
-    parser.add_argument("--run-dir", type=Path, help="where everything of the group lives")
+    parser.add_argument("--run-dir", type=named_run_dir, help="where everything of the group lives")
     parser.add_argument("--config", type=Path, help="configuration file")
     return parser.parse_args()
 

@@ -14,7 +14,7 @@ from common.cli.context import Context
 from common.cli.follow import LogFollower
 from common.cli.readiness import wait_until_ready
 from common.cli.supervision import Supervisor, open_pid, wait_until_serving
-from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config
+from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, named_run_dir
 from common.endpoints import PaperExchange, endpoints, read_key, trade_key
 from common.errors import ExitCode, Failure
 
@@ -22,7 +22,7 @@ _FOLLOW_S = 0.5
 
 
 @click.command(epilog=program.exit_codes())
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Where everything of this group lives [./run].")
+@click.option("--run-dir", metavar="DIR", type=named_run_dir, help="Where everything of this group lives [./run].")
 @click.option("--scenario", metavar="NAME", help="The paper exchange's markets: a shipped scenario or a TOML file.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file for this run directory.")
 @click.option(

@@ -49,7 +49,8 @@ def render(source: str, project: Path, run_dir: Path, environment: Mapping[str, 
             raise ConfigError(f"{path}: a path with % or \" cannot stand in supervisord's configuration")
     added = "".join(f',{name}="{_quoted(value)}"' for name, value in sorted(environment.items()))
     run_dir_line = 'environment=TRADER_RUN_DIR="%(here)s/run"'
-    assert run_dir_line in source, "the top-level supervisord.conf names the run directory"
+    if run_dir_line not in source:
+        raise ConfigError(f"{SOURCE}: is not the project's own: {run_dir_line} is missing; put the file back (git)")
     text = source.replace(run_dir_line, run_dir_line + added)
     return text.replace("%(here)s/run", str(run_dir)).replace("%(here)s", str(project))
 
@@ -119,9 +120,7 @@ class Supervisor:
 
         `configuration` becomes the run directory's own, so that every later command finds the same.
         """
-        os.umask(0o077)
-        (self.run_dir / "logs").mkdir(parents=True, exist_ok=True)
-        self.run_dir.chmod(0o700)
+        self._make_directory()
         with (self.run_dir / "start.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self.pid() is not None:
@@ -132,6 +131,14 @@ class Supervisor:
                 self._link_configuration(configuration)
             self._spawn()
         return True
+
+    def _make_directory(self) -> None:
+        os.umask(0o077)
+        try:
+            (self.run_dir / "logs").mkdir(parents=True, exist_ok=True)
+            self.run_dir.chmod(0o700)
+        except OSError as error:
+            raise ConfigError(f"run directory {self.run_dir}: {error}") from error
 
     def _link_configuration(self, file: Path) -> None:
         link = self.run_dir / "trader.toml"

@@ -26,6 +26,7 @@ from common.cli import (
     version,
 )
 from common.cli.context import Context, overrides_of
+from common.config import named_run_dir
 
 VERBS: tuple[click.Command, ...] = (
     status.command,
@@ -48,7 +49,7 @@ VERBS: tuple[click.Command, ...] = (
 
 
 @click.group(epilog=program.exit_codes())
-@click.option("--run-dir", type=click.Path(path_type=Path), help="The group's run directory [TRADER_RUN_DIR, ./run].")
+@click.option("--run-dir", metavar="DIR", type=named_run_dir, help="The group's run directory [TRADER_RUN_DIR, ./run].")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Configuration file [the run directory's].")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Override one setting.")
 @click.pass_context

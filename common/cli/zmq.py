@@ -8,10 +8,11 @@ import click
 
 from common.cli import program, zmq_list, zmq_ps, zmq_tap
 from common.cli.context import Context
+from common.config import named_run_dir
 
 
 @click.group(epilog=program.exit_codes())
-@click.option("--run-dir", type=click.Path(path_type=Path), help="The group's run directory [TRADER_RUN_DIR, ./run].")
+@click.option("--run-dir", metavar="DIR", type=named_run_dir, help="The group's run directory [TRADER_RUN_DIR, ./run].")
 @click.pass_context
 def command(context: click.Context, run_dir: Path | None) -> None:
     """Look at what the processes of a trader group tell each other.

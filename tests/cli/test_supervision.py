@@ -61,6 +61,16 @@ def test_value_that_supervisord_cannot_carry_is_refused(value: str) -> None:
         render(TEXT, PROJECT_DIR, Path("/tmp/other"), {"TRADER_PAPER_SCENARIO": value})
 
 
+def test_source_that_is_not_the_projects_own_is_named() -> None:
+    with pytest.raises(ConfigError, match=f"{SOURCE}: is not the project's own"):
+        render(TEXT.replace("%(here)s/run", "/tmp/other"), PROJECT_DIR, Path("/tmp/other"), {})
+
+
+def test_run_directory_that_cannot_be_made_is_a_matter_of_configuration() -> None:
+    with pytest.raises(ConfigError, match="run directory /proc/nowhere: "):
+        Supervisor(Path("/proc/nowhere")).start({})
+
+
 def test_every_program_is_a_row_of_the_process_table_with_its_priority() -> None:
     parser = parse(TEXT)
     found = programs(parser)

@@ -43,6 +43,17 @@ def test_status_names_the_latch_where_nobody_tells_the_state(run_dir: Path, caps
     assert capsys.readouterr().err == "trader: status does not run\nHALTED is latched: drill\n"
 
 
+@pytest.mark.parametrize("words", [["status"], ["doctor"], ["paper", "reset"], ["paper", "info"], ["halt"]])
+def test_file_is_no_run_directory_for_any_verb(
+    words: list[str], run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_dir / "file").write_text("")
+    for named, why in ((str(run_dir / "file"), "is no directory"), ("", "names no directory")):
+        assert program.run(trader.command, ["--run-dir", named, *words], "trader") == ExitCode.CONFIGURATION
+        said = capsys.readouterr().err
+        assert (why in said, said.count("\n")) == (True, 1)
+
+
 def test_doctor_where_nothing_runs_says_what_is_missing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(trader.command, ["--run-dir", str(run_dir), "doctor"], "trader") == ExitCode.UNHEALTHY
     said = capsys.readouterr()
