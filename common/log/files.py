@@ -132,11 +132,17 @@ def write_file(path: Path, data: bytes) -> None:
     temporary = _unfinished(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
     try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.rename(temporary, path)
+        try:
+            done = 0
+            while done < len(data):  # a full disk takes a part, then says why
+                done += os.write(descriptor, data[done:])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        forget_unfinished(path)  # on a full disk its space is needed
+        raise
     sync_directory(path.parent)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,19 +73,25 @@ def test_damage_names_the_file_and_changes_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == data
 
 
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size: a write takes what fits, and the next one fails, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, former)
+
+
 def test_failed_write_leaves_no_half_commit(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     writer, _ = Writer.open(path, "test")
     writer.append([b"one"])
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (writer.size + 500, limits[1]))
-    try:
-        with pytest.raises(OSError):
-            writer.append([b"x" * 1000])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, former)
+    with files_up_to(writer.size + 500), pytest.raises(OSError):
+        writer.append([b"x" * 1000])
     writer.append([b"two"])
     writer.close()
     assert read(path, "test").records == [b"one", b"two"]
@@ -114,3 +122,12 @@ def test_small_file_is_replaced_whole(tmp_path: Path) -> None:
     write_file(path, b"second")
     assert path.read_bytes() == b"second"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_small_file_that_does_not_fit_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    write_file(path, b"first")
+    with files_up_to(500), pytest.raises(OSError):
+        write_file(path, b"x" * 1000)
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["token"]
