@@ -14,7 +14,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.errors import ExitCode, Failure
+from common.errors import ConfigError, ExitCode, Failure
 from common.log.files import write_file
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -44,14 +44,16 @@ class RoleLock:
 
 
 def _raise_epoch(path: Path) -> int:
-    """Return the next epoch, on disk before anybody can hear of it."""
+    """Return the next epoch, on disk before anybody can hear of it; raise `ConfigError` rather than guess the last."""
     try:
         text = path.read_bytes().strip()
     except FileNotFoundError:
         text = b"0"
     if not text.isdigit() or len(text) > _EPOCH_DIGITS_MAX:
-        message = f"{path}: does not hold an epoch; put a number above all earlier ones there"
-        raise Failure(message, ExitCode.FAILED)
+        raise ConfigError(
+            f"{path}: does not hold an epoch; put a number above all earlier ones there "
+            "(a session, in the log's lines of starts, begins with its epoch)"
+        )
     epoch = int(text) + 1
     write_file(path, f"{epoch}\n".encode())
     return epoch

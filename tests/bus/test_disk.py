@@ -52,7 +52,7 @@ def test_role_that_is_held_is_refused_and_names_its_holder(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["seven", "", "-3", "1.5", "9" * 30])
 def test_epoch_that_cannot_be_read_is_not_guessed(tmp_path: Path, text: str) -> None:
     (tmp_path / "execution.epoch").write_text(text)
-    with pytest.raises(Failure, match="does not hold an epoch"):
+    with pytest.raises(ConfigError, match=r"execution\.epoch: does not hold an epoch"):
         RoleLock(tmp_path, "execution")
 
 
