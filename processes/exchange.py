@@ -27,7 +27,7 @@ import uvloop
 from common import config
 from common.bus.lock import die_with_supervisor
 from common.endpoints import PAPER_FILE, PaperExchange
-from common.errors import ConfigError, ExitCode, Expected, Failure
+from common.errors import ConfigError, ExitCode, Expected, Failure, LogDamaged
 from common.log.files import Writer, replace
 from common.logs import LibraryHandler, Log
 from common.paper.control import PREFIX as CONTROL_PREFIX
@@ -81,17 +81,20 @@ def _configure(arguments: argparse.Namespace) -> bool:
 
 
 def _open_venue(arguments: argparse.Namespace, state: StateDir) -> tuple[Venue, Journal]:
-    """Recover the directory's exchange, or found a new one."""
+    """Recover the directory's exchange, or found a new one; raise `ConfigError` where its log is damaged."""
     scenario_name = arguments.scenario or (REPLAY_SCENARIO if arguments.replay else DEFAULT_SCENARIO)
     origin = {"scenario": scenario_name, "seed": str(arguments.seed), "speed": str(arguments.speed)}
     if arguments.replay:
         origin["replay"] = str(arguments.replay.absolute())
     accounts = AccountBook()
     path = state.log_path
-    writer, found = Writer.open(path, KIND) if path.exists() else (None, None)
-    if writer is not None and found is not None and found.records:
-        venue = Venue.recover(found.records, accounts, origin=origin)
-    else:
+    try:
+        writer, found = Writer.open(path, KIND) if path.exists() else (None, None)
+        venue = Venue.recover(found.records, accounts, origin=origin) if found and found.records else None
+    except LogDamaged as error:
+        where = "" if str(path) in str(error) else f"{path}: "
+        raise ConfigError(f"{where}{error}; `trader paper reset` throws this exchange away and begins anew") from error
+    if venue is None:
         venue = Venue.found(
             load_scenario(scenario_name),
             accounts,

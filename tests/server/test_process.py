@@ -138,8 +138,9 @@ def test_damaged_log_is_named_and_kept(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     log.write_bytes(data)
     code, why = refused(tmp_path, *QUIET)
-    assert code == 1
+    assert code == 78
     assert f"{log}: offset" in why
+    assert "trader paper reset" in why
     assert log.read_bytes() == data
 
 
