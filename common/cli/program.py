@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from common.errors import ConfigError, ExitCode, Failure
+from common.errors import ConfigError, ExitCode, Expected, Failure
 
 
 def exit_codes() -> str:
@@ -31,6 +31,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None, name: st
         return _say(name, str(error), ExitCode.CONFIGURATION)
     except Failure as error:
         return _say(name, str(error), error.code)
+    except Expected as error:  # a damaged log, an answer of the exchange that makes no sense
+        return _say(name, str(error), ExitCode.FAILED)
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import click
@@ -34,14 +35,22 @@ def command(context: Context, as_json: bool, watch: bool, check: bool, activitie
     if watch and (as_json or check):
         raise click.UsageError("--watch goes on for ever: it cannot be combined with --json or --check")
     run_dir = context.find()
-    while watch:
-        click.clear()
-        click.echo(_now(run_dir, activities))
-        time.sleep(_WATCH_S)
+    if watch:
+        _watch(run_dir, activities)
+        return
     status = _ask(run_dir, activities)
     click.echo(bytes(status.facts) if as_json else _text(run_dir, status))
     if check:
         judge(bus_client.facts_of(status))
+
+
+def _watch(run_dir: RunDir, activities: int) -> None:
+    """Print the status every second until Ctrl-C, which is how it ends and no failure."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            click.clear()
+            click.echo(_now(run_dir, activities))
+            time.sleep(_WATCH_S)
 
 
 def _now(run_dir: RunDir, activities: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from common.cli import program, trader
-from common.errors import ConfigError, ExitCode, Failure
+from common.errors import ConfigError, ExitCode, Failure, LogDamaged
 
 KEY_ID = "6c1b2a9e-0000-4000-8000-00000000c0de"
 
@@ -76,6 +76,7 @@ def test_reset_where_nothing_runs_removes_the_state(run_dir: Path) -> None:
         (Failure("late", ExitCode.TIMED_OUT), ExitCode.TIMED_OUT),
         (click.UsageError("bad"), ExitCode.USAGE),
         (click.ClickException("bad"), ExitCode.FAILED),
+        (LogDamaged("feed.log: offset 5: damaged"), ExitCode.FAILED),
         (KeyboardInterrupt(), ExitCode.FAILED),
     ],
 )

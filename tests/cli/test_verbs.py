@@ -54,6 +54,29 @@ def test_file_is_no_run_directory_for_any_verb(
         assert (why in said, said.count("\n")) == (True, 1)
 
 
+def test_watching_ends_with_ctrl_c_which_is_no_failure(
+    run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("common.cli.status.time.sleep", interrupt)
+    assert program.run(trader.command, ["--run-dir", str(run_dir), "status", "--watch"], "trader") == ExitCode.OK
+    said = capsys.readouterr()
+    assert "status does not run" in said.out
+    assert said.err == ""
+
+
+def test_damaged_log_of_inputs_is_one_line(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = run_dir / "inputs" / "feed.log"
+    inputs.parent.mkdir()
+    inputs.write_bytes(b"no log" * 10)
+    assert (
+        program.run(trader.command, ["--run-dir", str(run_dir), "replay-inputs", "feed"], "trader") == ExitCode.FAILED
+    )
+    assert capsys.readouterr().err == f"trader: {inputs}: offset 0: this is not a log file\n"
+
+
 def test_doctor_where_nothing_runs_says_what_is_missing(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(trader.command, ["--run-dir", str(run_dir), "doctor"], "trader") == ExitCode.UNHEALTHY
     said = capsys.readouterr()
