@@ -19,11 +19,9 @@ import xmlrpc.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, cast
-
-from supervisor.xmlrpc import SupervisorTransport
 
 from common.config import PROJECT_DIR, Config
 from common.endpoints import NoPaperExchange, PaperExchange, read_paper_exchange
@@ -35,6 +33,8 @@ GROUP = "trader"
 START_S = 60.0  # the exchange serves within a second or two; a busy machine or a long log to replay takes longer
 STOP_S = 60.0  # more than the longest stopwaitsecs
 _POLL_S = 0.1
+_ANSWER_S = 15.0  # supervisord answers at once, unless the machine is very busy
+_CHANGE_S = STOP_S + _ANSWER_S  # it answers when all of them are gone, or there
 _LOOK_S = 2.0  # for an answer of supervisord that is good to have, and no more
 _LIVES_MAX = 3  # a process that was started again this often while we wait will not come up
 
@@ -66,6 +66,33 @@ def _quoted(value: str) -> str:
     return value.replace("%", "%%")
 
 
+class _UnixConnection(HTTPConnection):
+    """HTTP over a unix socket, with a timeout: supervisord's own waits for ever."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    """XML-RPC over such a connection, one a transport."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__()
+        self._unix = _UnixConnection(path, timeout_s)
+
+    def make_connection(self, host: object) -> HTTPConnection:
+        return self._unix
+
+    def close(self) -> None:
+        self._unix.close()
+
+
 class Supervisor:
     """The supervisord of one run directory."""
 
@@ -73,12 +100,22 @@ class Supervisor:
         self.run_dir = run_dir
         self.config_file = run_dir / "supervisord.conf"
         self.socket = run_dir / "supervisor.sock"
+        self._logs_before: dict[str, os.stat_result] = {}  # what was written before we started something
 
     @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+    def _connected(self, timeout_s: float = _ANSWER_S) -> Iterator[Any]:
+        """Talk with supervisord; raise `Failure` when it lives and does not answer in time."""
+        transport = _UnixTransport(self.socket, timeout_s)
         try:
             yield xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
+        except (TimeoutError, BlockingIOError) as error:  # the second: as many wait for it already as may
+            file = self.run_dir / "supervisord.pid"
+            pid = file.read_text(encoding="utf-8", errors="replace").strip() if file.exists() else "?"
+            raise Failure(
+                f"supervisord (process {pid}, of {self.run_dir}) does not answer within {timeout_s:.0f} s; "
+                f"if somebody stopped it, `kill -CONT {pid}` lets it go on",
+                ExitCode.TIMED_OUT,
+            ) from error
         finally:
             transport.close()
 
@@ -90,29 +127,30 @@ class Supervisor:
         except (FileNotFoundError, ConnectionRefusedError):
             return None
 
-    def processes(self) -> list[dict[str, Any]]:
+    def processes(self, timeout_s: float = _ANSWER_S) -> list[dict[str, Any]]:
         """Return what supervisord knows of each process (name, statename, exitstatus, pid, start, ...)."""
-        with self._connected() as supervisor:
+        with self._connected(timeout_s) as supervisor:
             return cast(list[dict[str, Any]], supervisor.getAllProcessInfo())
 
     def stop_process(self, name: str) -> None:
         """Stop one process and wait until it is gone."""
-        with self._connected() as supervisor:
+        with self._connected(_CHANGE_S) as supervisor:
             supervisor.stopProcess(f"{GROUP}:{name}", True)
 
     def stop_processes(self) -> None:
         """Stop every process, and wait until all are gone; supervisord itself stays."""
-        with self._connected() as supervisor:
+        with self._connected(_CHANGE_S) as supervisor:
             supervisor.stopProcessGroup(GROUP, True)
 
     def start_processes(self) -> None:
         """Start every process that does not run."""
-        with self._connected() as supervisor:
+        self._note_logs()
+        with self._connected(_CHANGE_S) as supervisor:
             supervisor.startProcessGroup(GROUP, True)
 
     def start_process(self, name: str) -> None:
         """Start one process that does not run."""
-        with self._connected() as supervisor:
+        with self._connected(_CHANGE_S) as supervisor:
             supervisor.startProcess(f"{GROUP}:{name}", True)
 
     def start(self, environment: Mapping[str, str], configuration: Path | None = None) -> bool:
@@ -129,8 +167,25 @@ class Supervisor:
             self.config_file.write_text(run_as(os.getuid(), text), encoding="utf-8")
             if configuration is not None:
                 self._link_configuration(configuration)
+            self._note_logs()
             self._spawn()
         return True
+
+    def _note_logs(self) -> None:
+        self._logs_before = {path.name: path.stat() for path in (self.run_dir / "logs").glob("*.log")}
+
+    def log_text(self, name: str) -> str:
+        """Return a process's log; if we started it, only what was said since: earlier errors are not of this start."""
+        path = self.run_dir / "logs" / f"{name}.log"
+        before = self._logs_before.get(path.name)
+        try:
+            with path.open("rb") as file:
+                now = os.fstat(file.fileno())
+                if before is not None and before.st_ino == now.st_ino and before.st_size <= now.st_size:
+                    file.seek(before.st_size)  # otherwise it was rotated
+                return file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
 
     def _make_directory(self) -> None:
         os.umask(0o077)
@@ -222,12 +277,12 @@ def wait_until_serving(config: Config, supervisor: Supervisor) -> PaperExchange:
         lives.add(row["pid"])
         if row["statename"] in ("EXITED", "FATAL") or len(lives) > _LIVES_MAX:
             code = ExitCode.CONFIGURATION if row["exitstatus"] == ExitCode.CONFIGURATION else ExitCode.FAILED
-            raise Failure(f"the exchange does not start:\n{last_words(config.run_dir, 'exchange')}", code)
+            raise Failure(f"the exchange does not start:\n{last_words(supervisor, 'exchange')}", code)
         paper = find_paper_exchange(config.run_dir)
         if paper is not None and is_serving(paper):
             return paper
         time.sleep(_POLL_S)
-    words = last_words(config.run_dir, "exchange")
+    words = last_words(supervisor, "exchange")
     raise Failure(f"the exchange does not serve after {START_S:.0f} s:\n{words}", ExitCode.TIMED_OUT)
 
 
@@ -241,16 +296,12 @@ def find_paper_exchange(run_dir: Path) -> PaperExchange | None:
 
 def refusals(supervisor: Supervisor) -> dict[str, str]:
     """Return who refused to start and stays down, with its reason; nobody where supervisord does not tell at once."""
-    patience_s = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_LOOK_S)  # its client makes its own socket, which waits for ever
     try:
-        rows = supervisor.processes()
-    except (OSError, HTTPException, xmlrpc.client.Error):
+        rows = supervisor.processes(_LOOK_S)
+    except (Failure, OSError, HTTPException, xmlrpc.client.Error):
         return {}
-    finally:
-        socket.setdefaulttimeout(patience_s)
     return {
-        row["name"]: last_words(supervisor.run_dir, row["name"], lines=1).removeprefix(f"{row['name']}: ")
+        row["name"]: last_words(supervisor, row["name"], lines=1).removeprefix(f"{row['name']}: ")
         for row in rows
         if row["statename"] == "EXITED" and row["exitstatus"] == ExitCode.CONFIGURATION
     }
@@ -262,9 +313,7 @@ def start_words(supervisor: Supervisor, name: str) -> str:
     return f"once repaired: {shlex.join([str(program), '-c', str(file), 'start', f'{GROUP}:{name}'])}"
 
 
-def last_words(run_dir: Path, process: str, lines: int = 15) -> str:
+def last_words(supervisor: Supervisor, process: str, lines: int = 15) -> str:
     """Return the end of a process's log, without what it said while all was well."""
-    path = run_dir / "logs" / f"{process}.log"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    said = [line for line in text.splitlines()[-lines:] if '"level":"info"' not in line]
-    return "\n".join(said) or f"({path} tells of nothing wrong)"
+    said = [line for line in supervisor.log_text(process).splitlines()[-lines:] if '"level":"info"' not in line]
+    return "\n".join(said) or f"({supervisor.run_dir}/logs/{process}.log tells of nothing wrong)"

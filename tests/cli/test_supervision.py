@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from configparser import RawConfigParser
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from common.cli.supervision import GROUP, SOURCE, Supervisor, open_pid, refusals, render, run_as
+from common.cli.supervision import GROUP, SOURCE, Supervisor, last_words, open_pid, refusals, render, run_as
 from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, SOCKET_NAME_MAX
-from common.errors import ConfigError
+from common.errors import ConfigError, ExitCode, Failure
 from common.registry import PROCESSES
 
 TEXT = SOURCE.read_text(encoding="utf-8")
@@ -53,6 +55,45 @@ def test_root_is_named_as_meant_and_nobody_else_is_named() -> None:
 
 def test_where_no_supervisord_runs_nobody_refuses(run_dir: Path) -> None:
     assert refusals(Supervisor(run_dir)) == {}
+
+
+@pytest.mark.parametrize("waiting", [0, 200])
+def test_supervisord_that_does_not_answer_is_named_instead_of_waited_for(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    supervisor = Supervisor(run_dir)
+    (run_dir / "supervisord.pid").write_text("4321\n")
+    with ExitStack() as held:
+        deaf = held.enter_context(socket.socket(socket.AF_UNIX))
+        deaf.bind(str(supervisor.socket))
+        deaf.listen(1)
+        for _ in range(waiting):  # others that wait for it, too
+            other = held.enter_context(socket.socket(socket.AF_UNIX))
+            other.setblocking(False)
+            with suppress(BlockingIOError):
+                other.connect(str(supervisor.socket))
+        with pytest.raises(Failure, match=r"supervisord \(process 4321, .*does not answer within 0 s") as raised:
+            supervisor.processes(0.05)
+        assert raised.value.code == ExitCode.TIMED_OUT
+        monkeypatch.setattr("common.cli.supervision._LOOK_S", 0.05)
+        assert refusals(supervisor) == {}
+
+
+def test_errors_of_earlier_lives_are_not_blamed_for_this_start(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = run_dir / "logs" / "exchange.log"
+    log.parent.mkdir()
+    log.write_text("exchange: an old error\n")
+    supervisor = Supervisor(run_dir)
+    assert last_words(supervisor, "exchange") == "exchange: an old error"
+    monkeypatch.setattr(Supervisor, "_spawn", lambda _: None)
+    assert supervisor.start({})
+    assert last_words(supervisor, "exchange") == f"({log} tells of nothing wrong)"
+    with log.open("a") as file:
+        file.write("exchange: a new error\n")
+    assert last_words(supervisor, "exchange") == "exchange: a new error"
+    log.rename(log.with_suffix(".log.1"))
+    log.write_text("exchange: after the rotation, and longer than what was there before\n")
+    assert last_words(supervisor, "exchange").startswith("exchange: after the rotation")
 
 
 @pytest.mark.parametrize("value", ['a"b', "a\nb"])
