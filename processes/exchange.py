@@ -72,10 +72,15 @@ def _configure(arguments: argparse.Namespace) -> bool:
     paper = loaded.settings.paper
     arguments.state = (loaded.run_dir / PAPER_FILE).parent
     arguments.scenario, arguments.port = paper.scenario, paper.port
+    is_named = loaded.origins["paper.scenario"] != "default"
     if paper.replay:
         arguments.replay = Path(paper.replay)
-        if loaded.origins["paper.scenario"] == "default":
+        if not is_named:
             arguments.scenario = REPLAY_SCENARIO
+    elif not is_named:
+        founded = StateDir.origin(arguments.state)
+        if "replay" not in founded:
+            arguments.scenario = founded.get("scenario", paper.scenario)
     arguments.seed, arguments.speed = paper.seed, paper.speed
     return loaded.settings.exchange.environment == "paper"
 

@@ -31,9 +31,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from common.errors import ConfigError
-from common.log.files import write_file
+from common.errors import ConfigError, LogDamaged
+from common.log.files import iterate_file, write_file
 from common.paper.keys import AccountBook, Key
+from common.paper.store import KIND
 
 LOCK = "lock"
 SETTINGS = "settings.json"
@@ -43,6 +44,12 @@ READY = "exchange.json"
 
 _LOCK_WAIT_S = 1.0  # a predecessor that was just killed needs a moment to be gone
 _KEY_BITS = 2048
+
+
+class _Founded(msgspec.Struct, tag="Checkpoint"):
+    """The part of a checkpoint that tells what the exchange was founded with."""
+
+    origin: dict[str, str]
 
 
 class Settings(msgspec.Struct, kw_only=True):
@@ -59,6 +66,15 @@ class StateDir:
         self.path = path
         self.settings = settings
         self._lock = lock
+
+    @staticmethod
+    def origin(path: Path) -> dict[str, str]:
+        """Return what a directory's exchange was founded with; {} where there is none, or none that can be read."""
+        try:
+            checkpoint = next(iterate_file(path / LOG, KIND), None)
+            return msgspec.msgpack.decode(checkpoint, type=_Founded).origin if checkpoint is not None else {}
+        except (OSError, LogDamaged, msgspec.MsgspecError):  # whoever opens it says why
+            return {}
 
     @classmethod
     def open(cls, path: Path) -> Self:

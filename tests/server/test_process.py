@@ -6,17 +6,25 @@ import json
 import os
 import socket
 import stat
+from argparse import Namespace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from common.errors import ConfigError, ExitCode
-from common.server.state_dir import reset
+from common.server.state_dir import StateDir, reset
 from processes import exchange
 from tests.probe import API, ExchangeProcess, Probe, running
 
 QUIET = ("--scenario", "quiet")
+
+
+def configured() -> Namespace:
+    """Return what an exchange of a group is started with."""
+    arguments = exchange._arguments([])
+    assert exchange._configure(arguments)
+    return arguments
 
 
 def refused(state: Path, *arguments: str) -> tuple[int, str]:
@@ -142,6 +150,27 @@ def test_damaged_log_is_named_and_kept(tmp_path: Path) -> None:
     assert f"{log}: offset" in why
     assert "trader paper reset" in why
     assert log.read_bytes() == data
+
+
+def test_a_directory_tells_what_its_exchange_was_founded_with(tmp_path: Path) -> None:
+    assert StateDir.origin(tmp_path) == {}
+    with running(tmp_path, *QUIET) as first:
+        assert StateDir.origin(tmp_path) == {"scenario": "quiet", "seed": "0", "speed": "1.0"}
+        first.stop()
+    (tmp_path / "exchange.log").write_bytes(b"no log" * 10)
+    assert StateDir.origin(tmp_path) == {}
+
+
+def test_scenario_that_nobody_names_is_the_one_of_before(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADER_RUN_DIR", str(run_dir))
+    with running(run_dir / "exchange", *QUIET) as first:
+        first.stop()
+    assert configured().scenario == "quiet"
+    monkeypatch.setenv("TRADER_PAPER_SCENARIO", "dense")
+    assert configured().scenario == "dense"
+    monkeypatch.delenv("TRADER_PAPER_SCENARIO")
+    reset(run_dir / "exchange")
+    assert configured().scenario == "default"
 
 
 def test_other_seed_on_the_same_directory_is_refused(tmp_path: Path) -> None:
