@@ -61,7 +61,8 @@ def _describe(paper: PaperExchange, run_dir: Path) -> str:
 def reset(context: Context) -> None:
     """Throw away the paper exchange's accounts, orders, markets and keys, and start it anew if it was running.
 
-    The trader's journals go with it: what they know is about an account that no longer exists.
+    The trader's journals go with it: what they know is about an account that no longer exists. With them goes your last
+    word: a trader that you stopped or paused trades again.
 
     Example: trader --run-dir /tmp/trader-2 paper reset
     """
@@ -74,12 +75,15 @@ def reset(context: Context) -> None:
     if is_running:
         supervisor.stop_processes()
     state_dir.reset((config.run_dir / PAPER_FILE).parent)
+    had_journals = RunDir(config.run_dir).journal("coordinator").exists()
     for journal in RunDir(config.run_dir).journals.glob("*"):
         journal.unlink()
     if is_running:
         supervisor.start_processes()
         wait_until_serving(config, supervisor)
     click.echo("The paper exchange is new." if is_running else "The next paper exchange will be new.")
+    if had_journals:
+        click.echo("The trader began anew with it: a stop or a pause from before is forgotten, HALTED is not.")
 
 
 for verb in (paper_operator.faults, paper_operator.fault, paper_operator.ledger):

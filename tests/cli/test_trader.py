@@ -69,6 +69,15 @@ def test_reset_where_nothing_runs_removes_the_state(run_dir: Path) -> None:
     assert say("--run-dir", str(run_dir), "paper", "reset") == "The next paper exchange will be new.\n"
 
 
+def test_reset_says_that_what_the_operator_wanted_is_forgotten(run_dir: Path) -> None:
+    journal = run_dir / "journals" / "coordinator.log"
+    journal.parent.mkdir()
+    journal.write_bytes(b"")
+    said = say("--run-dir", str(run_dir), "paper", "reset")
+    assert "a stop or a pause from before is forgotten" in said
+    assert not journal.exists()
+
+
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
