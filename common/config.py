@@ -215,7 +215,7 @@ def load(
     """
     environment = os.environ if environment is None else environment
     run_dir = resolve_run_dir(run_dir, environment)
-    file = _find_file(file, run_dir, environment)
+    file = find_file(file, run_dir, environment)
     passed_over = {key.section for key in KEYS.values() if only is not None and key.section not in only}
     layers: list[Iterable[tuple[str, object, str]]] = [
         _file_values(file) if file is not None else [],
@@ -291,7 +291,7 @@ def _environment_values(
         yield of_variable[variable], environment[variable], f"environment {variable}"
 
 
-def _find_file(file: Path | None, run_dir: Path, environment: Mapping[str, str]) -> Path | None:
+def find_file(file: Path | None, run_dir: Path, environment: Mapping[str, str]) -> Path | None:
     """Return the configuration file to read; one that was named must exist."""
     named = file or (Path(environment["TRADER_CONFIG"]) if environment.get("TRADER_CONFIG") else None)
     try:

@@ -116,10 +116,15 @@ class RunDir:
         self._keep_first(self.journals / "account", account.encode())
         self.check_account(account)
 
+    def account(self) -> str:
+        """Return which account the journals tell of; "" where there are none."""
+        path = self.journals / "account"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
     def check_account(self, account: str) -> None:
         """Raise `ConfigError` if there are journals and they tell of another account."""
         path = self.journals / "account"
-        found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else account
+        found = self.account() if path.exists() else account
         if found != account:
             raise ConfigError(
                 f"run directory {self.root}: its journals are of {found}, and the configuration says {account}: "

@@ -40,11 +40,18 @@ class ServiceFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=Fal
     summary: str
 
 
+class PortfolioFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """What a status says of money and orders, as far as the command line needs it."""
+
+    open_orders: tuple[dict[str, object], ...] = ()
+
+
 class StatusFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The part of a structured status that the command line judges."""
 
     state_machine: StateFacts
     services: dict[str, ServiceFacts]
+    portfolio: PortfolioFacts = PortfolioFacts()
 
     def words(self) -> str:
         """Say in one line where the trader is and why."""

@@ -10,15 +10,21 @@ import click
 
 from common.bus.run_dir import RunDir
 from common.cli import program
+from common.cli.bus_client import ask_status, facts_of
 from common.cli.context import Context
 from common.cli.follow import LogFollower
 from common.cli.readiness import wait_until_ready
 from common.cli.supervision import Supervisor, open_pid, wait_until_serving
-from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, named_run_dir
-from common.endpoints import PaperExchange, endpoints, read_key, trade_key
+from common.config import DEFAULT_RUN_DIR, PROJECT_DIR, Config, find_file, named_run_dir
+from common.endpoints import PAPER_FILE, PaperExchange, endpoints, read_key, trade_key
 from common.errors import ExitCode, Failure
+from common.server.state_dir import StateDir
 
 _FOLLOW_S = 0.5
+_MAY_REST = (
+    "Orders may rest at the exchange until their lifetime is over: `trader stop` first would have taken them away, "
+    "`trader halt` does it now."
+)
 
 
 @click.command(epilog=program.exit_codes())
@@ -36,13 +42,18 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
 
     Several groups run side by side when each has its own run directory.
 
+    Ctrl-C and --stop end the processes and leave the orders that rest at Kalshi, until their lifetime is over: `trader
+    stop` first takes them away.
+
     Example: scripts/run --run-dir /tmp/trader-2 --scenario quiet --detach
     """
     scenario = _resolved(scenario)
     context = Context(run_dir, file, {"paper.scenario": scenario} if scenario else {})
     if stop:
-        supervisor = Supervisor(context.find().root)
-        click.echo("Stopped." if supervisor.stop() else f"Nothing runs in {supervisor.run_dir}.")
+        found = context.find()
+        supervisor = Supervisor(found.root)
+        words = stopped_words(found)
+        click.echo(words if supervisor.stop() else f"Nothing runs in {supervisor.run_dir}.")
         return
     config = context.load()
     supervisor = Supervisor(config.run_dir)
@@ -66,8 +77,11 @@ def command(run_dir: Path | None, scenario: str | None, file: Path | None, detac
 
 def _meet(config: Config, supervisor: Supervisor, scenario: str | None, file: Path | None, detach: bool) -> None:
     """Say where a group that runs already is, and with `detach` wait until it trades; refuse to look obeyed."""
-    ours = file is None or file.resolve() == (config.run_dir / "trader.toml").resolve()
-    if idle := [name for name, is_idle in (("--scenario", scenario), ("--config", not ours)) if is_idle]:
+    file_before = find_file(None, config.run_dir, {})
+    is_other_file = file is not None and (file_before is None or file.resolve() != file_before.resolve())
+    founded = StateDir.origin((config.run_dir / PAPER_FILE).parent)
+    is_other_scenario = scenario is not None and scenario != founded.get("scenario")
+    if idle := [name for name, is_idle in (("--scenario", is_other_scenario), ("--config", is_other_file)) if is_idle]:
         raise click.UsageError(
             f"the trader group already runs in {config.run_dir}, and {' and '.join(idle)} would change nothing: "
             f"it keeps what it was started with until it is stopped"
@@ -172,8 +186,25 @@ def _stop_after_interrupt(supervisor: Supervisor) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     click.echo("\nStopping ...")
+    words = stopped_words(RunDir(supervisor.run_dir))
     supervisor.stop()
-    click.echo("Stopped.")
+    click.echo(words)
+
+
+def stopped_words(run_dir: RunDir) -> str:
+    """Return what is to be said once the group is stopped; asked for while it lives, as then it knows what rests."""
+    return f"Stopped. {_MAY_REST}" if _may_leave_orders(run_dir) else "Stopped."
+
+
+def _may_leave_orders(run_dir: RunDir) -> bool:
+    """Say whether orders may rest at an exchange that goes on without us, as the paper exchange does not."""
+    account = run_dir.account()
+    if not account or account.startswith("paper"):
+        return False
+    try:
+        return bool(facts_of(ask_status(run_dir)).portfolio.open_orders)
+    except Failure:  # nobody tells
+        return True
 
 
 main = program.program(command, "scripts/run")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from common.cli.supervision import is_serving, open_pid
+from common.config import PROJECT_DIR
 from common.endpoints import read_paper_exchange
 from common.registry import PROCESSES
 from tests.system.group import RUN, TRADER, Group, call
@@ -67,6 +68,9 @@ def test_second_start_waits_for_ready_too_and_refuses_what_would_change_nothing(
     assert (again.returncode, "State: READY" in again.stdout) == (0, True)
     file = tmp_path / "mine.toml"
     file.write_text("")
+    for words in (["--scenario", "quiet"], ["--config", PROJECT_DIR / "trader.toml"]):
+        same = call(RUN, "--run-dir", living.run_dir, *words)
+        assert (same.returncode, "already runs" in same.stdout) == (0, True), same.stderr
     for words in (["--scenario", "dense"], ["--config", file], ["--scenario", "dense", "--detach"]):
         refused = call(RUN, "--run-dir", living.run_dir, *words)
         assert refused.returncode == 2
@@ -120,7 +124,7 @@ def test_killed_exchange_comes_back_at_the_same_address(living: Group) -> None:
 
 def test_reset_of_a_running_exchange_gives_a_new_account_that_is_traded_on(living: Group) -> None:
     before = read_paper_exchange(living.run_dir)
-    assert living.must("paper", "reset") == "The paper exchange is new.\n"
+    assert living.must("paper", "reset").startswith("The paper exchange is new.\nThe trader began anew")
     assert read_paper_exchange(living.run_dir).key_id != before.key_id
     said = living.must("paper", "info", "--json")
     assert json.loads(said)["rest"] == read_paper_exchange(living.run_dir).rest
