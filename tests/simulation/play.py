@@ -18,7 +18,7 @@ from tests.simulation import phases
 from tests.simulation.eager import EagerPolicy
 from tests.simulation.node import Node
 from tests.simulation.oracle import Oracle
-from tests.simulation.scenes import circumstances, hamlet, pace_ns, step_ns
+from tests.simulation.scenes import Hardship, circumstances, hamlet, hardship, pace_ns, step_ns
 from tests.simulation.strikes import AnyStrike, DiskFull, Inject, Operate, carry_out, name_of
 from tests.simulation.town import Town
 from tests.simulation.trace import Trace
@@ -54,12 +54,20 @@ class Outcome(msgspec.Struct, kw_only=True):
     counts: dict[str, int] = {}
     hits: dict[str, int] = {}  # "kind of strike|PHASE" -> how often
     strikes: tuple[AnyStrike, ...] = ()
+    hardship: Hardship = Hardship()
 
 
 class Play:
     """One play of one seed."""
 
-    def __init__(self, seed: int, strikes: tuple[AnyStrike, ...], trace_file: IO[str] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        strikes: tuple[AnyStrike, ...],
+        trace_file: IO[str] | None = None,
+        hard: Hardship | None = None,  # None: the seed's own
+    ) -> None:
+        self.hardship = hardship(seed) if hard is None else hard
         random = Random(f"{seed}/world")
         scenario, settings = hamlet(random), circumstances(random)
         if any(isinstance(row, Inject) and isinstance(row.fault, Deposit) for row in strikes):
@@ -69,8 +77,12 @@ class Play:
         self.seed = seed
         self.strikes = strikes
         self.trace = Trace(trace_file)
+        self.trace.note_title(self.hardship)
         self.town = Town(seed, scenario, settings, self.trace, pace_ns(random))
         self.town.wire.step_ns = step_ns(random)
+        self.town.bus.most_ns = self.hardship.bus_most_ns
+        self.town.wire.rest_most_ns = self.hardship.rest_most_ns
+        self.town.wire.stream_most_ns = self.hardship.stream_most_ns
         self.oracle = Oracle(self.town, settings.limits.position_qty_e2)
         self.hits: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
@@ -98,7 +110,7 @@ class Play:
         return Outcome(
             seed=self.seed, digest=self.trace.digest, failure=failure, trace_back=trace_back,
             simulated_s=self.town.timeline.elapsed_s, ready_after_s=self.ready_after_s, counts=dict(self.counts),
-            hits=dict(self.hits), strikes=self.strikes,
+            hits=dict(self.hits), strikes=self.strikes, hardship=self.hardship,
         )  # fmt: skip
 
     # --- the course of a play ---

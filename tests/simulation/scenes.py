@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from common.clock import NS_PER_MS
+from common.clock import NS_PER_MS, NS_PER_US
 from common.paper.grids import GRIDS
 from common.paper.scenario import (
     AccountTable,
@@ -149,6 +149,29 @@ def circumstances(random: Random) -> Settings:
         coordinator=CoordinatorSettings(recalibrate_every_s=random.choice((0, 0, 25)), retry_max_s=8),
         sync=SyncSettings(interval_s=random.choice((6, 12, 25)), corrections=random.random() < 0.4),
     )  # fmt: skip
+
+
+class Hardship(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes life hard beyond the scene and the strikes; the defaults are an easy life."""
+
+    bus_most_ns: int = 400 * NS_PER_US  # the longest time a message takes
+    rest_most_ns: int = 8 * NS_PER_MS  # the longest time a request takes, and its answer
+    stream_most_ns: int = 3 * NS_PER_MS  # the longest time a frame takes
+
+
+def hardship(seed: int) -> Hardship:
+    """Draw how slow the connections are; by a random stream of its own, which leaves all else of a seed as it is."""
+    random, easy = Random(f"{seed}/hardship"), Hardship()
+
+    def most_ns(least_ns: int, worst_ms: int) -> int:
+        """Draw between the two on a logarithmic scale, oftener near the least."""
+        return int(least_ns * (worst_ms * NS_PER_MS / least_ns) ** (random.random() ** 2))
+
+    return Hardship(
+        bus_most_ns=most_ns(easy.bus_most_ns, 50),
+        rest_most_ns=most_ns(easy.rest_most_ns, 150),
+        stream_most_ns=most_ns(easy.stream_most_ns, 100),
+    )
 
 
 def pace_ns(random: Random) -> int:

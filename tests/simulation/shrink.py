@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tests.simulation.play import Outcome, Play
+from tests.simulation.scenes import Hardship
 from tests.simulation.strikes import AnyStrike
 
 REGRESSIONS = Path(__file__).parent / "regressions"
@@ -19,6 +20,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: int
     failure: str  # what it was
     strikes: tuple[AnyStrike, ...]
+    hardship: Hardship = Hardship()  # of the first cases: none was drawn yet
 
 
 def shrink(outcome: Outcome, say: Callable[[str], None] = lambda text: None) -> Case:
@@ -27,13 +29,13 @@ def shrink(outcome: Outcome, say: Callable[[str], None] = lambda text: None) -> 
     index = 0
     while index < len(strikes):
         fewer = strikes[:index] + strikes[index + 1 :]
-        again = Play(outcome.seed, fewer).run()
+        again = Play(outcome.seed, fewer, hard=outcome.hardship).run()
         if _kind(again.failure) == _kind(failure):
             strikes, failure = fewer, again.failure
             say(f"{len(strikes)} strikes are enough")
         else:
             index += 1
-    return Case(seed=outcome.seed, failure=failure, strikes=strikes)
+    return Case(seed=outcome.seed, failure=failure, strikes=strikes, hardship=outcome.hardship)
 
 
 def _kind(failure: str) -> str:

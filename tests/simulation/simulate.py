@@ -24,7 +24,7 @@ def main() -> None:
     families = tuple(FAMILIES) if arguments.faults == "all" else tuple(arguments.faults.split(","))
     if arguments.replay:
         case = shrink.load(arguments.replay)
-        _show_one(Play(case.seed, case.strikes).run())
+        _show_one(Play(case.seed, case.strikes, hard=case.hardship).run())
     elif arguments.endure is not None:
         _endure(arguments.endure)
     elif arguments.shrink is not None:
@@ -114,6 +114,7 @@ class _Progress:
 
 def _show_failure(outcome: Outcome, families: tuple[str, ...]) -> None:
     """Say what failed and how to see it again."""
+    print(f"  {outcome.hardship}")
     for strike in outcome.strikes:
         print(f"  {strike}")
     print(outcome.trace_back)

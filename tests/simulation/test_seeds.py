@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from common.clock import NS_PER_MS
 from tests.simulation import shrink
 from tests.simulation.campaign import run_campaign
 from tests.simulation.play import Outcome, Play
+from tests.simulation.scenes import Hardship, hardship
 from tests.simulation.strikes import FAMILIES, Kill, Operate, draw_strikes
 
 SEEDS = 200
@@ -30,7 +32,7 @@ def test_two_hundred_seeds_hold_every_invariant_and_hit_every_phase() -> None:
 @pytest.mark.parametrize("path", CASES, ids=[path.stem for path in CASES])
 def test_what_once_failed_holds(path: Path) -> None:
     case = shrink.load(path)
-    assert Play(case.seed, case.strikes).run().failure == ""
+    assert Play(case.seed, case.strikes, hard=case.hardship).run().failure == ""
 
 
 def test_workers_that_die_end_the_campaign() -> None:
@@ -44,13 +46,22 @@ def test_a_seed_draws_the_same_strikes_each_time_and_its_neighbour_others() -> N
     assert draw_strikes(5, families) != draw_strikes(6, families)
 
 
+def test_most_seeds_have_quick_connections_and_some_slow_ones() -> None:
+    drawn = [hardship(seed) for seed in range(SEEDS)]
+    assert drawn == [hardship(seed) for seed in range(SEEDS)]
+    assert sum(row.bus_most_ns < 5 * NS_PER_MS for row in drawn) > SEEDS // 2
+    assert 40 * NS_PER_MS < max(row.bus_most_ns for row in drawn) <= 50 * NS_PER_MS
+    assert 100 * NS_PER_MS < max(row.rest_most_ns for row in drawn) <= 150 * NS_PER_MS
+    assert 80 * NS_PER_MS < max(row.stream_most_ns for row in drawn) <= 100 * NS_PER_MS
+
+
 def test_a_broken_rule_is_a_failure_that_shrinks_to_what_it_needs() -> None:
     strikes = (
         Kill(wait_ms=500, process="status", back_ms=1_100),
         Operate(wait_ms=500, verb="nonsense"),  # no such verb: the coordinator has no answer to it
         Kill(wait_ms=500, process="feed", back_ms=1_100),
     )
-    outcome = Play(1, strikes).run()
+    outcome = Play(1, strikes, hard=Hardship()).run()
     assert outcome.failure.startswith("TypeError")
     case = shrink.shrink(Outcome(seed=1, failure=outcome.failure, strikes=strikes))
     assert case.strikes == strikes[1:2]

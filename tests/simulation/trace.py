@@ -44,6 +44,12 @@ class Trace:
                 line = f"{now.mono_ns} {process} {what} {type(each).__name__} {_show(each).decode()}\n"
                 self._file.write(line)
 
+    def note_title(self, title: msgspec.Struct) -> None:
+        """Fold what the play is about, and write it down as it is."""
+        self.note_bytes("title", _show(title))
+        if self._file is not None:
+            self._file.write(f"{_show(title).decode()}\n")
+
     def note_bytes(self, process: str, data: bytes) -> None:
         """Fold something else, such as a final state."""
         self._fold_batch()

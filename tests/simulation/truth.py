@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from common.clock import NS_PER_S
 from common.messages import Fill, Message, Order, OrderState, State
 from common.trading.books_of_record import BooksOfRecord
 from common.trading.order_keeper import OrderKeeper
@@ -16,7 +17,7 @@ from processes.sync import Sync
 from processes.tracking import Tracking
 from tests.simulation.town import Town
 
-NEWS_S = 0.6  # a frame under way, and two processes that leave lying what arrives
+NEWS_S = 0.6  # two processes leave lying what arrives; what is under way comes on top
 
 
 def coordinator(town: Town) -> Coordinator:
@@ -60,7 +61,7 @@ def rest(town: Town) -> None:
 
 def let_news_arrive(town: Town) -> None:
     """Wait until nothing the exchange told is under way: orders of somebody else on the account trade to the end."""
-    seen = None
+    seen, under_way_s = None, (town.wire.stream_most_ns + town.bus.most_ns) / NS_PER_S
     for _ in range(20):
         truth = town.wire.venue.exchange.accounts[town.wire.account]
         portfolio = truth.portfolios[0]
@@ -68,7 +69,7 @@ def let_news_arrive(town: Town) -> None:
         before, seen = seen, (tuple(portfolio.cash_e6), len(portfolio.fills), resting)
         if seen == before:
             return
-        town.run(NEWS_S)
+        town.run(NEWS_S + under_way_s)
     raise AssertionError("the account did not come to rest")
 
 

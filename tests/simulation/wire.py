@@ -104,7 +104,8 @@ class Wire:
     def __init__(self, town: Town, scenario: Scenario, seed: int) -> None:
         self.town = town
         self.connections = 0
-        self.rest_most_ns = REST_MOST_NS
+        self.rest_most_ns = REST_MOST_NS  # the longest time a request takes, and its answer
+        self.stream_most_ns = STREAM_MOST_NS  # the longest time a frame takes
         self.step_ns = STEP_NS
         self.arrivals: list[Callable[[Request], None]] = []  # are shown the requests that the exchange carries out
         self._writes: dict[tuple[str, str], Call] = {}  # by the session and id of the call
@@ -265,7 +266,7 @@ class Wire:
                 )  # fmt: skip
 
         timeline = self.town.timeline
-        latency_ns = timeline.draw_ns(STREAM_LEAST_NS, STREAM_MOST_NS)
+        latency_ns = timeline.draw_ns(STREAM_LEAST_NS, self.stream_most_ns)
         timeline.in_order(f"wire/{connection}", node.name, latency_ns, lambda: node.when_awake(life, arrive))
 
     def say(self, node: Node, send: fx.StreamSend) -> None:
@@ -280,7 +281,8 @@ class Wire:
                 self._collect()
 
         timeline = self.town.timeline
-        timeline.in_order(f"say/{connection}", "exchange", timeline.draw_ns(NS_PER_MS, 3 * NS_PER_MS), arrive)
+        latency_ns = timeline.draw_ns(NS_PER_MS, self.stream_most_ns)
+        timeline.in_order(f"say/{connection}", "exchange", latency_ns, arrive)
 
     def drop(self, node: Node, stream: str, reason: str = "dropped") -> None:
         """Cut a stream; the link makes a new one."""
