@@ -17,6 +17,7 @@ from typing import IO
 
 import msgspec
 
+from common.messages import State
 from tests.simulation.phases import PHASES
 from tests.simulation.play import Outcome, Play
 from tests.simulation.strikes import FAMILIES, draw_strikes, kinds, name_of
@@ -37,6 +38,7 @@ class Report(msgspec.Struct):
     strikes: int = 0
     simulated_s: float = 0.0
     ready_after_s: list[float] = []
+    states: Counter[str] = msgspec.field(default_factory=Counter)  # how many seeds visited each
 
     def add(self, outcome: Outcome) -> None:
         """Take the outcome of a seed."""
@@ -45,6 +47,7 @@ class Report(msgspec.Struct):
         self.strikes += len(outcome.strikes)
         self.counts.update(outcome.counts)
         self.hits.update(outcome.hits)
+        self.states.update(outcome.states)
         self.ready_after_s.append(outcome.ready_after_s)
         if outcome.failure:
             self.failed.append(outcome)
@@ -68,6 +71,7 @@ class Report(msgspec.Struct):
         for row in self.rows():
             cells = "".join(f"{self.hits[f'{row}|{phase.name}']:>14,}" for phase in PHASES)
             lines.append(f"{row:20}{cells}")
+        lines.append("seeds that visited  " + ", ".join(f"{state} {self.states[state]:,}" for state in State))
         return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import IO
 import msgspec
 
 from common.clock import NS_PER_S
-from common.messages import CauseKind, Command, Message, Settlement, State
+from common.messages import CauseKind, Command, Message, Settlement, State, TraderState
 from common.paper.fault_catalogue import Deposit
 from processes.coordinator import Coordinator
 from processes.inference import Inference
@@ -18,7 +18,7 @@ from tests.simulation import phases
 from tests.simulation.eager import EagerPolicy
 from tests.simulation.node import Node
 from tests.simulation.oracle import Oracle
-from tests.simulation.scenes import Hardship, circumstances, hamlet, hardship, pace_ns, step_ns
+from tests.simulation.scenes import Hardship, circumstances, hamlet, hardship, impoverish, pace_ns, step_ns
 from tests.simulation.strikes import AnyStrike, DiskFull, Inject, Operate, carry_out, name_of
 from tests.simulation.town import Town
 from tests.simulation.trace import Trace
@@ -55,6 +55,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     hits: dict[str, int] = {}  # "kind of strike|PHASE" -> how often
     strikes: tuple[AnyStrike, ...] = ()
     hardship: Hardship = Hardship()
+    states: tuple[str, ...] = ()  # that the trader visited
 
 
 class Play:
@@ -69,7 +70,7 @@ class Play:
     ) -> None:
         self.hardship = hardship(seed) if hard is None else hard
         random = Random(f"{seed}/world")
-        scenario, settings = hamlet(random), circumstances(random)
+        scenario, settings = impoverish(hamlet(random), circumstances(random), self.hardship)
         if any(isinstance(row, Inject) and isinstance(row.fault, Deposit) for row in strikes):
             settings = msgspec.structs.replace(  # nothing else books what came from outside
                 settings, sync=msgspec.structs.replace(settings.sync, corrections=True)
@@ -88,7 +89,9 @@ class Play:
         self.counts: Counter[str] = Counter()
         self.ready_after_s = 0.0
         self._done: list[AnyStrike] = []
+        self.states: dict[str, None] = {}
         self._operated_ns = 0
+        self._may_deposit = False  # once, when the strikes are over
         self.town.newborn = _teach
         self.town.is_remembering = False
         self.town.watchers.append(self._count)
@@ -96,6 +99,8 @@ class Play:
     def _count(self, topic: str, message: Message) -> None:
         if topic in ("order", "fill"):
             count(self.counts, message)
+        elif isinstance(message, TraderState):
+            self.states[message.state] = None
         elif isinstance(message, Settlement):
             self.town.settlements = max(self.town.settlements, message.number)
 
@@ -111,6 +116,7 @@ class Play:
             seed=self.seed, digest=self.trace.digest, failure=failure, trace_back=trace_back,
             simulated_s=self.town.timeline.elapsed_s, ready_after_s=self.ready_after_s, counts=dict(self.counts),
             hits=dict(self.hits), strikes=self.strikes, hardship=self.hardship,
+            states=tuple(self.states),
         )  # fmt: skip
 
     # --- the course of a play ---
@@ -149,6 +155,7 @@ class Play:
         for node in town.nodes.values():
             node.trip = None  # a kill whose effects did not come
         town.timeline.set_clock(0)
+        self._may_deposit = True
         began_s = town.timeline.elapsed_s
         end_s = began_s + QUIET_S
         while town.timeline.elapsed_s < end_s:
@@ -207,6 +214,9 @@ class Play:
                 verb = "start"
             case State.PAUSED if kinds & {CauseKind.OPERATOR, CauseKind.UNEXPLAINED_CASH}:
                 verb = "resume"
+            case State.ERROR if self._may_deposit and CauseKind.NO_CASH in kinds:
+                self._may_deposit = False
+                town.wire.inject(Deposit(account="default", usd="100.00"))
         if verb:
             self._operated_ns = now_ns
             town.operate(Command(verb=verb, reason="looked at it"))  # type: ignore[arg-type]

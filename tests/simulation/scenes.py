@@ -8,6 +8,7 @@ one that closes soon, one that opens when another closes, sometimes on two shard
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -151,16 +152,43 @@ def circumstances(random: Random) -> Settings:
     )  # fmt: skip
 
 
+POOR = 0.1  # of the seeds
+
+
 class Hardship(msgspec.Struct, frozen=True, kw_only=True):
     """What makes life hard beyond the scene and the strikes; the defaults are an easy life."""
 
     bus_most_ns: int = 400 * NS_PER_US  # the longest time a message takes
     rest_most_ns: int = 8 * NS_PER_MS  # the longest time a request takes, and its answer
     stream_most_ns: int = 3 * NS_PER_MS  # the longest time a frame takes
+    cash: str = ""  # dollars on each shard; "": as the scene says, plenty
+    minimum_cash_usd_e6: int = 0  # for the poor: below it money has to be made by selling
+
+
+def _purse(random: Random) -> dict[str, Any]:
+    """Draw who is poor: one in ten has so little that the first orders take it below the minimum."""
+    if random.random() >= POOR:
+        return {}
+    cash, minimum_usd_e6 = random.choice((("20.00", 15_000_000), ("14.00", 10_500_000)))
+    return {"cash": cash, "minimum_cash_usd_e6": minimum_usd_e6}
+
+
+def impoverish(scene: Scenario, settings: Settings, hard: Hardship) -> tuple[Scenario, Settings]:
+    """Return them as they are for somebody poor, who may stake all he has; nothing changes for the others."""
+    if not hard.cash:
+        return scene, settings
+    account = msgspec.structs.replace(scene.account[0], cash=(hard.cash,) * len(scene.account[0].cash))
+    coordinator = msgspec.structs.replace(settings.coordinator, minimum_cash_usd_e6=hard.minimum_cash_usd_e6)
+    limits = msgspec.structs.replace(settings.limits, total_loss_equity_percent=100)
+    sync = msgspec.structs.replace(settings.sync, corrections=True)  # a deposit may have to help in the end
+    return (
+        msgspec.structs.replace(scene, account=(account,)),
+        msgspec.structs.replace(settings, coordinator=coordinator, limits=limits, sync=sync),
+    )
 
 
 def hardship(seed: int) -> Hardship:
-    """Draw how slow the connections are; by a random stream of its own, which leaves all else of a seed as it is."""
+    """Draw how slow all is and who is poor; a random stream of its own leaves all else of a seed as it is."""
     random, easy = Random(f"{seed}/hardship"), Hardship()
 
     def most_ns(least_ns: int, worst_ms: int) -> int:
@@ -171,6 +199,7 @@ def hardship(seed: int) -> Hardship:
         bus_most_ns=most_ns(easy.bus_most_ns, 50),
         rest_most_ns=most_ns(easy.rest_most_ns, 150),
         stream_most_ns=most_ns(easy.stream_most_ns, 100),
+        **_purse(random),
     )
 
 

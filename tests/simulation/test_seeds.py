@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.clock import NS_PER_MS
+from common.messages import State
 from tests.simulation import shrink
 from tests.simulation.campaign import run_campaign
 from tests.simulation.play import Outcome, Play
@@ -23,6 +24,7 @@ def test_two_hundred_seeds_hold_every_invariant_and_hit_every_phase() -> None:
     assert [(outcome.seed, outcome.failure) for outcome in report.failed] == []
     assert report.seeds == SEEDS
     assert report.missed() == []
+    assert [state for state in State if not report.states[state]] == []
     assert report.counts["orders"] > 10 * SEEDS
     assert report.counts["fills"] > 5 * SEEDS
     assert all(report.counts[name] > 0 for name in ("partial", "crossings", "amends", "unknown"))
