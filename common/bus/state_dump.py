@@ -60,7 +60,8 @@ class _Camera:
         if isinstance(value, Mapping):
             return self._named(((str(key), each) for key, each in value.items()), len(value), depth)
         if isinstance(value, _LISTS) and not hasattr(value, "_fields"):
-            shown = [self.picture(each, depth) for each in islice(value, ITEMS_MAX)]
+            each_in_order = sorted(value, key=repr) if isinstance(value, Set) else value  # else it differs by process
+            shown = [self.picture(each, depth) for each in islice(each_in_order, ITEMS_MAX)]
             return shown if len(value) <= ITEMS_MAX else [*shown, f"... and {len(value) - ITEMS_MAX} more"]
         names = _names(value)
         if not names:

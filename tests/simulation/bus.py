@@ -128,7 +128,10 @@ class Bus:
                 token="repair", sender=reader.name, door="main", request=request,
                 expires_mono_ns=self.town.timeline.now.mono_ns + NS_PER_S,
             )  # fmt: skip
-            (answer,) = owner.core.update(asked, self.town.timeline.local)
+            effects = owner.core.update(asked, self.town.timeline.local)
+            if self.town.trace is not None:
+                self.town.trace.note(self.town.timeline.local, owner.name, asked, effects)
+            (answer,) = effects
             assert isinstance(answer, fx.Answer)
             assert isinstance(answer.reply, Events)
             if not answer.reply.events:

@@ -9,6 +9,7 @@ from typing import IO
 
 import msgspec
 
+from common.bus.state_dump import dump_state
 from common.clock import NS_PER_S
 from common.messages import CauseKind, Command, Message, Settlement, State, TraderState
 from common.paper.fault_catalogue import Deposit
@@ -194,6 +195,8 @@ class Play:
         for node in town.nodes.values():
             for record in node.disk.records:
                 self.trace.note_bytes(node.name, record)
+            self.trace.note_bytes(node.name, dump_state(node.core))
+        self.trace.note_bytes("exchange", dump_state(town.wire.venue.exchange.accounts))
 
     # --- the operator ---
 

@@ -14,7 +14,6 @@ import msgspec
 
 from common.clock import Now
 from common.effects import Drained, Wake
-from common.messages import Message
 
 _encode = msgspec.msgpack.Encoder().encode
 _PLAIN = frozenset({Drained, Wake})  # that they came says all
@@ -33,9 +32,9 @@ class Trace:
         self._file = file
 
     def note(self, now: Now, process: str, message: msgspec.Struct, effects: Sequence[msgspec.Struct]) -> None:
-        """Fold an input of a process and all that it answered; what came over the bus was folded when it was sent."""
+        """Fold an input of a process and all that it answered."""
         kind = type(message)
-        body = None if kind in _PLAIN or issubclass(kind, Message) else message
+        body = None if kind in _PLAIN else message
         self._batch.append((now, process, kind.__name__, body, effects))
         if len(self._batch) >= _BATCH:
             self._fold_batch()
