@@ -43,7 +43,7 @@ class ServiceFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=Fal
 class PortfolioFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """What a status says of money and orders, as far as the command line needs it."""
 
-    open_orders: tuple[dict[str, object], ...] = ()
+    open_orders: tuple[dict[str, object], ...] | None = None  # None: nobody knows
 
 
 class StatusFacts(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):

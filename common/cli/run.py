@@ -202,7 +202,7 @@ def _may_leave_orders(run_dir: RunDir) -> bool:
     if not account or account.startswith("paper"):
         return False
     try:
-        return bool(facts_of(ask_status(run_dir)).portfolio.open_orders)
+        return facts_of(ask_status(run_dir)).portfolio.open_orders != ()
     except Failure:  # nobody tells
         return True
 
