@@ -132,11 +132,12 @@ class Campaign:
             is_halted = watch.trader is not None and watch.trader.state is State.HALTED
             return is_halted or (bool(back_ns) and watch.trades_since(struck_ns))
 
-        if not watch.until(is_over, RECOVERY_S):
-            raise NotRecovered(f"not trading {RECOVERY_S:.0f} s after {self._words(kills)}: {self._causes()}")
-        if watch.state == State.HALTED:
-            self._restart_after_halt(watch)
-            return self._recover(striker, watch, kills)  # the halt is part of the recovery
+        while True:
+            if not watch.until(is_over, RECOVERY_S):
+                raise NotRecovered(f"not trading {RECOVERY_S:.0f} s after {self._words(kills)}: {self._causes()}")
+            if watch.state != State.HALTED:
+                break
+            self._restart_after_halt(watch)  # the clock goes on: the halt is part of the recovery
         striker.end_start()
         return Recovery(
             back_s=_seconds(back_ns[0] - struck_ns),
@@ -153,6 +154,8 @@ class Campaign:
             raise NotRecovered(f"halted: {causes}")
         self.report.halts.append(causes)
         self.group.must("clear-halt", "--reason", "campaign")
+        if not watch.until(lambda: watch.state != State.HALTED, RECOVERY_S):  # or it is taken for another halt
+            raise NotRecovered(f"halted {RECOVERY_S:.0f} s after it was cleared: {causes}")
         self.group.must("start")
 
     def _causes(self) -> str:
