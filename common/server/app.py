@@ -2,8 +2,8 @@
 
 One thread, one event loop. A request's commands are in the log (a plain write, so the death of the process loses
 nothing; that of the machine may) before its answer leaves. When replaying the log would take noticeable time, a
-checkpoint replaces it. If the engine ever fails other than by refusing, or the log cannot be written, the process stops
-with code 1, and the next one recovers from the log.
+checkpoint replaces it. If the engine ever fails other than by refusing, something that must hold does not, or the log
+cannot be written, the process stops with code 1, and the next one recovers from the log.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TypeVar
 from aiohttp import HttpVersion11, web
 
 from common.clock import NS_PER_MS, NS_PER_S
-from common.errors import ExitCode, Failure
+from common.errors import BrokenInvariant, ExitCode, Failure
 from common.log.files import Writer, replace
 from common.logs import Log
 from common.paper import control
@@ -282,7 +282,7 @@ class Server:
             return act()
         except Exception as error:  # the process's one broad except: log it, and stop unless only an answer is lost
             self._log.crash("failed", error)
-            if self.venue.is_broken or isinstance(error, OSError):
+            if self.venue.is_broken or isinstance(error, _FATAL):
                 self.stop(ExitCode.FAILED)
             return None
         finally:
@@ -310,6 +310,7 @@ def _cut(request: web.BaseRequest) -> None:
         request.transport.abort()
 
 
+_FATAL = (OSError, AssertionError, BrokenInvariant)  # the log cannot be written; what must hold does not
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _FAILED = _refused(refuse(500, "internal_server_error"))
 _GOING = _refused(refuse(503, "service_unavailable"))
