@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from common import clock
-from common.clock import NS_PER_S
 from common.logs import Log
-from common.messages import Cause, CauseKind, Intent, State, TraderState
 from tests.chaos.campaign import Campaign
 from tests.chaos.plan import VICTIMS, WRITE_ENDS, draw_rounds
 from tests.chaos.report import Recovery, Report, crashes, percentile
-from tests.chaos.strikes import Kill, Striker
-from tests.chaos.watch import Watch
-from tests.system.group import Group
 
 SEED, KILLS = 8, 10
 
@@ -107,60 +99,6 @@ def test_an_exception_of_the_exchange_is_a_finding(tmp_path: Path) -> None:
     (found,) = crashes(tmp_path)
     assert found.startswith("exchange crashed: ")
     assert "a book that is crossed" in found
-
-
-class Halted:
-    """A group, its watch and its striker in one: halted as DESIGN demands, until it is cleared and started again."""
-
-    has_faults = False
-    trading_ns = 0
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self._hear(State.HALTED)
-
-    @property
-    def state(self) -> str:
-        return self.trader.state.value
-
-    @property
-    def acknowledged_ns(self) -> int:
-        return clock.mono_ns()
-
-    def must(self, verb: str, *_: str) -> None:
-        self.asked.append(verb)
-
-    def until(self, condition: Callable[[], bool], _: float) -> bool:
-        """Hear what came of that, but only where the condition does not hold already."""
-        if not condition():
-            self._hear(State.READY if "start" in self.asked else State.IDLE)
-        return condition()
-
-    def trades_since(self, _: int) -> bool:
-        return self.trader.state is State.READY
-
-    def is_back(self, _: Kill) -> bool:
-        return True
-
-    def end_start(self) -> None:
-        pass
-
-    def _hear(self, state: State) -> None:
-        causes = (Cause(kind=CauseKind.LOSS_LIMIT, detail="drawdown"),) if state is State.HALTED else ()
-        self.trader = TraderState(
-            state=state, intent=Intent.RUN, epoch=1, since_mono_ns=0, since_wall_ns=0, causes=causes
-        )
-
-
-def test_a_halt_is_cleared_once_and_counts_as_part_of_the_recovery(tmp_path: Path) -> None:
-    campaign = Campaign(tmp_path, SEED, KILLS, print)
-    halted = Halted()
-    campaign.group = cast(Group, halted)
-    kill = Kill("feed", old_pid=1, at_ns=clock.mono_ns() - 10 * NS_PER_S, mid_request=False)
-    recovery = campaign._recover(cast(Striker, halted), cast(Watch, halted), [kill])
-    assert halted.asked == ["clear-halt", "start"]
-    assert campaign.report.halts == ["loss_limit: drawdown"]
-    assert recovery.total_s >= 10.0
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
