@@ -168,11 +168,11 @@ def test_run_directory_in_which_the_project_lies_is_refused(place: Path) -> None
 
 
 def test_run_directory_of_another_name_in_which_the_project_lies_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "link").symlink_to(config.PROJECT_DIR)
+    (run_dir / "link").symlink_to(config.PROJECT_DIR)
     with pytest.raises(ConfigError, match="the project itself lies there"):
-        load_alone(run_dir=tmp_path / "link")
+        load_alone(run_dir=run_dir / "link")
     monkeypatch.chdir(config.PROJECT_DIR)
     with pytest.raises(ConfigError, match="the project itself lies there"):
         load_alone(run_dir=Path("."))
